@@ -1,0 +1,129 @@
+//! The write batch: the single currency in which writes move from one store to another.
+
+/// What a batch or an overlay says of one key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Op<V> {
+    /// The key has this value.
+    Put(V),
+    /// The key does not exist: a tombstone, which hides what lies below.
+    Delete,
+}
+
+impl<V> Op<V> {
+    /// The value, or `None` for a tombstone.
+    pub fn value(&self) -> Option<&V> {
+        match self {
+            Op::Put(value) => Some(value),
+            Op::Delete => None,
+        }
+    }
+
+    /// The value, or `None` for a tombstone.
+    pub fn into_value(self) -> Option<V> {
+        match self {
+            Op::Put(value) => Some(value),
+            Op::Delete => None,
+        }
+    }
+}
+
+/// Writes to be applied together: sorted by key, one operation a key, the last one given wins.
+///
+/// ```
+/// use cachekv::kv::{Op, WriteBatch};
+/// let mut batch = WriteBatch::new();
+/// batch.put("b", 1);
+/// batch.delete("a");
+/// batch.put("b", 2);
+/// assert_eq!(batch.iter().collect::<Vec<_>>(), [(&"a", &Op::Delete), (&"b", &Op::Put(2))]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteBatch<K, V> {
+    /// Strictly ascending by key.
+    ops: Vec<(K, Op<V>)>,
+}
+
+impl<K, V> Default for WriteBatch<K, V> {
+    fn default() -> Self {
+        Self { ops: Vec::new() }
+    }
+}
+
+impl<K: Ord, V> WriteBatch<K, V> {
+    /// A batch that changes nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives `key` the value `value`. O(1) for a key after all others, O(n) otherwise: build large batches in key
+    /// order, or by `collect`, which sorts once.
+    pub fn put(&mut self, key: K, value: V) {
+        self.set(key, Op::Put(value));
+    }
+
+    /// Deletes `key`; deleting a key that does not exist is legal. Costs as [`put`](Self::put).
+    pub fn delete(&mut self, key: K) {
+        self.set(key, Op::Delete);
+    }
+
+    /// Says `op` of `key`. Costs as [`put`](Self::put).
+    pub fn set(&mut self, key: K, op: Op<V>) {
+        if self.ops.last().is_none_or(|(last, _)| *last < key) {
+            self.ops.push((key, op));
+            return;
+        }
+        match self.ops.binary_search_by(|(present, _)| present.cmp(&key)) {
+            Ok(at) => {
+                if let Some(entry) = self.ops.get_mut(at) {
+                    entry.1 = op;
+                }
+            }
+            Err(at) => self.ops.insert(at, (key, op)),
+        }
+    }
+
+    /// What the batch says of `key`, if anything. O(log n).
+    pub fn get(&self, key: &K) -> Option<&Op<V>> {
+        let at = self.ops.binary_search_by(|(present, _)| present.cmp(key)).ok()?;
+        self.ops.get(at).map(|(_, op)| op)
+    }
+
+    /// The number of keys it writes.
+    pub fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// Whether it writes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    /// Its operations in key order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &Op<V>)> + ExactSizeIterator {
+        self.ops.iter().map(|(key, op)| (key, op))
+    }
+}
+
+impl<K, V> IntoIterator for WriteBatch<K, V> {
+    type Item = (K, Op<V>);
+    type IntoIter = std::vec::IntoIter<(K, Op<V>)>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.ops.into_iter()
+    }
+}
+
+/// Sorts once, O(n log n) and O(n) when already sorted; of several operations on one key the last given stays.
+impl<K: Ord, V> FromIterator<(K, Op<V>)> for WriteBatch<K, V> {
+    fn from_iter<I: IntoIterator<Item = (K, Op<V>)>>(ops: I) -> Self {
+        let mut ops: Vec<_> = ops.into_iter().collect();
+        ops.sort_by(|(a, _), (b, _)| a.cmp(b)); // stable: writes to one key stay in the order given
+        ops.dedup_by(|later, earlier| {
+            let same = later.0 == earlier.0;
+            if same {
+                std::mem::swap(&mut later.1, &mut earlier.1);
+            }
+            same
+        });
+        Self { ops }
+    }
+}

@@ -1,0 +1,145 @@
+//! The merge iterator: ordered sources laid over each other, newest first, walked from both ends.
+//!
+//! ```text
+//! newest   source 0    -    b=⌫   c=3    -
+//!          source 1   a=1   b=2    -     -
+//! oldest   source 2    -    b=0   c=0   d=4
+//!          ─────────  ───   ───   ───   ───
+//!          yields     a=1   b=⌫   c=3   d=4
+//! ```
+//!
+//! Each source yields `(key, Some(payload))` for what exists and `(key, None)` for a tombstone. Of several entries for a
+//! key the newest source's stands, tombstones included: whoever wants only what exists filters them out.
+//!
+//! Each source is read one entry ahead at each end at the most. An entry that one end has read ahead is still the other
+//! end's to take, so the two ends meet without losing or repeating a key.
+
+use smallvec::SmallVec;
+use std::cmp::Ordering;
+
+/// An iterator over several ordered sources, newest first; see the [module](self) for what it yields.
+///
+/// Sources must be strictly ascending from the front and descending from the back. A source's error is yielded when the
+/// walk needs an entry of that source, and ends it.
+#[derive(Debug)]
+pub struct MergeIter<K, P, E, S> {
+    sources: SmallVec<[Source<K, P, E, S>; 3]>,
+    failed: bool,
+}
+
+/// What a source yields: an entry (`None`: a tombstone), or an error.
+type Entry<K, P, E> = Result<(K, Option<P>), E>;
+
+#[derive(Debug)]
+struct Source<K, P, E, S> {
+    iter: S,
+    front: Option<Entry<K, P, E>>,
+    back: Option<Entry<K, P, E>>,
+}
+
+/// The two ends, so that one walk serves both.
+#[derive(Clone, Copy)]
+enum End {
+    Front,
+    Back,
+}
+
+impl<K, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> Source<K, P, E, S> {
+    /// The entry at `end`, read ahead if it was not yet.
+    fn peek(&mut self, end: End) -> Option<&Entry<K, P, E>> {
+        // When the source itself is used up, what the other end has read ahead is all that is left of it.
+        match end {
+            End::Front => {
+                if self.front.is_none() {
+                    self.front = self.iter.next().or_else(|| self.back.take());
+                }
+                self.front.as_ref()
+            }
+            End::Back => {
+                if self.back.is_none() {
+                    self.back = self.iter.next_back().or_else(|| self.front.take());
+                }
+                self.back.as_ref()
+            }
+        }
+    }
+
+    fn take(&mut self, end: End) -> Option<Entry<K, P, E>> {
+        match end {
+            End::Front => self.front.take(),
+            End::Back => self.back.take(),
+        }
+    }
+}
+
+impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> MergeIter<K, P, E, S> {
+    /// Lays `sources` over each other, the first being the newest. Reads nothing yet.
+    pub fn new(sources: impl IntoIterator<Item = S>) -> Self {
+        let sources = sources.into_iter().map(|iter| Source { iter, front: None, back: None }).collect();
+        Self { sources, failed: false }
+    }
+
+    fn step(&mut self, end: End) -> Option<Entry<K, P, E>> {
+        if self.failed {
+            return None;
+        }
+        if let [only] = self.sources.as_mut_slice() {
+            // Nothing to compare with, nothing to read ahead.
+            let entry = match end {
+                End::Front => only.iter.next(),
+                End::Back => only.iter.next_back(),
+            };
+            self.failed = matches!(entry, Some(Err(_)));
+            return entry;
+        }
+        let winner = self.winner(end)?;
+        let entry = self.sources.get_mut(winner)?.take(end)?;
+        match &entry {
+            Ok((key, _)) => self.drop_shadowed(winner, end, key),
+            Err(_) => self.failed = true,
+        }
+        Some(entry)
+    }
+
+    /// The source whose entry comes next at `end`; of equal keys the newest source's. An error comes before any key.
+    fn winner(&mut self, end: End) -> Option<usize> {
+        let mut best: Option<(usize, &K)> = None;
+        for (at, source) in self.sources.iter_mut().enumerate() {
+            let key = match source.peek(end) {
+                None => continue,
+                Some(Err(_)) => return Some(at),
+                Some(Ok((key, _))) => key,
+            };
+            let nearer = best.is_none_or(|(_, nearest)| match end {
+                End::Front => key.cmp(nearest) == Ordering::Less,
+                End::Back => key.cmp(nearest) == Ordering::Greater,
+            });
+            if nearer {
+                best = Some((at, key));
+            }
+        }
+        best.map(|(at, _)| at)
+    }
+
+    /// Older entries of `key` are hidden by the winner's. Every source has been peeked at `end` by now.
+    fn drop_shadowed(&mut self, winner: usize, end: End, key: &K) {
+        for source in self.sources.iter_mut().skip(winner + 1) {
+            if matches!(source.peek(end), Some(Ok((shadowed, _))) if shadowed == key) {
+                source.take(end);
+            }
+        }
+    }
+}
+
+impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> Iterator for MergeIter<K, P, E, S> {
+    type Item = Entry<K, P, E>;
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step(End::Front)
+    }
+}
+
+impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> DoubleEndedIterator for MergeIter<K, P, E, S> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.step(End::Back)
+    }
+}

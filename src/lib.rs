@@ -1,0 +1,4 @@
+//! The state store under an optimistic parallel executor.
+
+pub mod kv;
+mod sync;

@@ -1,0 +1,51 @@
+//! The one door to atomics, locks, condition variables and the snapshot cell.
+//!
+//! Every other file takes these from here, and none from `std::sync`, `parking_lot` or `arc_swap`: under the private
+//! cfg `kv_loom` the same names are [loom]'s, so that the protocols built on them can be model-checked as they are.
+//!
+//! [loom]: https://docs.rs/loom
+
+#[cfg(kv_loom)]
+pub(crate) use loom_side::*;
+#[cfg(not(kv_loom))]
+pub(crate) use real_side::*;
+
+#[cfg(not(kv_loom))]
+mod real_side {
+    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+    pub(crate) use std::sync::Arc;
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+    /// A cell that holds one published `Arc` and swaps it atomically.
+    ///
+    /// Contract: [`load`](Self::load) returns a value that was stored, entire, and never one older than a value whose
+    /// store happened before the load. Neither side waits for the other.
+    #[derive(Debug)]
+    pub(crate) struct SnapshotCell<T>(arc_swap::ArcSwap<T>);
+
+    impl<T> SnapshotCell<T> {
+        pub(crate) fn new(value: Arc<T>) -> Self {
+            Self(arc_swap::ArcSwap::new(value))
+        }
+
+        /// The published value, owned: it stays as it is for as long as the caller keeps it.
+        pub(crate) fn load(&self) -> Arc<T> {
+            self.0.load_full()
+        }
+
+        /// Runs `read` on the published value without taking a reference count.
+        pub(crate) fn with<R>(&self, read: impl FnOnce(&T) -> R) -> R {
+            read(&self.0.load())
+        }
+
+        pub(crate) fn store(&self, value: Arc<T>) {
+            self.0.store(value);
+        }
+    }
+}
+
+#[cfg(kv_loom)]
+mod loom_side {
+    pub(crate) use loom::sync::Arc;
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+}
