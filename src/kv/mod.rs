@@ -12,8 +12,6 @@
 
 mod batch;
 mod dynamic;
-mod batch;
-mod dynamic;
 mod error;
 mod mem;
 mod merge;
@@ -29,7 +27,5 @@ pub use error::{Error, OpenCause};
 pub use mem::{MemIter, MemSnapshot, MemStore};
 pub use merge::MergeIter;
 pub use range::KeyRange;
-#[cfg(feature = "redb")]
-pub use self::redb::{RedbIter, RedbSnapshot, RedbStore};
 pub use store::{Key, KvRead, KvStore, Overlay, Value};
 pub use walk::MapWalk;
