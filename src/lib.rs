@@ -1,4 +1,6 @@
 //! The state store under an optimistic parallel executor.
 
+pub mod executor;
 pub mod kv;
+pub mod multiversion;
 mod sync;

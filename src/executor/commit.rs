@@ -1,0 +1,61 @@
+//! Ordered commit: transactions become final one by one, in block order.
+//!
+//! Whoever finishes an execution asks for commits; one thread at a time makes them, and nobody waits for it. A request
+//! made while another thread commits is counted, and that thread looks again before it leaves: an execution that
+//! finished just after its last look is not forgotten.
+
+use super::block::OnCommit;
+use super::error::Cause;
+use super::vm::Vm;
+use crate::sync::{AtomicUsize, Mutex, Ordering};
+
+pub(super) struct Committer<'o, V: Vm> {
+    /// Requests not yet answered; the thread that raised it from 0 commits.
+    requests: AtomicUsize,
+    state: Mutex<Committed<'o, V>>,
+}
+
+/// What has been committed, and how the block ended if it has.
+pub(super) struct Committed<'o, V: Vm> {
+    pub(super) on_commit: Option<OnCommit<'o, V>>,
+    pub(super) outputs: Vec<V::Output>,
+    /// Why the block ended early; the first cause stays.
+    pub(super) cause: Option<Cause<V::Error>>,
+}
+
+impl<'o, V: Vm> Committer<'o, V> {
+    pub(super) fn new(on_commit: Option<OnCommit<'o, V>>, len: usize) -> Self {
+        let state = Committed { on_commit, outputs: Vec::with_capacity(len), cause: None };
+        Self { requests: AtomicUsize::new(0), state: Mutex::new(state) }
+    }
+
+    /// Commits by `next` until it returns false, unless another thread is at it: that one will then look again.
+    ///
+    /// AcqRel on both sides: the committing thread's decrement acquires what a requester did before its increment, so that
+    /// its next look sees it.
+    pub(super) fn drive(&self, mut next: impl FnMut(&mut Committed<'o, V>) -> bool) {
+        if self.requests.fetch_add(1, Ordering::AcqRel) > 0 {
+            return;
+        }
+        let mut answered = 1;
+        loop {
+            let mut state = self.state.lock(); // uncontended: the count lets one thread in
+            while next(&mut state) {}
+            drop(state);
+            let left = self.requests.fetch_sub(answered, Ordering::AcqRel) - answered;
+            if left == 0 {
+                return;
+            }
+            answered = left;
+        }
+    }
+
+    /// Notes why the block ends. May wait for a commit under way.
+    pub(super) fn fail(&self, cause: Cause<V::Error>) {
+        self.state.lock().cause.get_or_insert(cause);
+    }
+
+    pub(super) fn into_inner(self) -> Committed<'o, V> {
+        self.state.into_inner()
+    }
+}

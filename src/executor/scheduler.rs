@@ -1,0 +1,466 @@
+//! The scheduler: which transaction runs next, which wait for which, and how far the block is committed.
+//!
+//! It orders work and nothing else. **No status, hint or early validation decides what commits**: only the check at the
+//! commit frontier does, when everything below is final.
+//!
+//! ```text
+//!            claim              finish               commit
+//!   Ready ─────────▶ Executing ─────────▶ Executed ─────────▶ Committed
+//!     ▲                │ │ │                 │
+//!     ├──── retry ─────┘ │ └─ defer ─▶ Deferred (runs again when everything below is committed)
+//!     │                block                 │
+//!     │                  ▼                   │
+//!     ├──── wake ──── Blocked                │
+//!     └──────────────── abort ───────────────┘
+//! ```
+//!
+//! * Fresh transactions are claimed in order by a counter, at most `run_ahead` beyond the frontier. Every other `Ready`
+//!   transaction is in the queue exactly once, and the lowest goes first.
+//! * A blocked transaction occupies no thread. It waits for a lower one, so the lowest unfinished transaction never waits
+//!   and somebody can always make progress.
+//! * A lock of one transaction is held at a time, and never while user code runs.
+
+use super::parking::Parking;
+use crate::multiversion::{Incarnation, TxIndex};
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicUsize, Mutex, Ordering};
+use smallvec::SmallVec;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    Ready,
+    Executing,
+    Blocked,
+    Executed,
+    Deferred,
+    Committed,
+    /// Executed by somebody else; it still owes this many keys.
+    Elsewhere(usize),
+}
+
+/// `R` is what an execution leaves behind.
+#[derive(Debug)]
+struct Tx<R> {
+    status: Status,
+    /// Of the next execution.
+    incarnation: Incarnation,
+    /// Transactions to be woken when this one has executed.
+    waiters: SmallVec<[TxIndex; 2]>,
+    run: Option<R>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Scheduler<R> {
+    txs: Box<[Mutex<Tx<R>>]>,
+    run_ahead: u32,
+    /// The lowest transaction never claimed.
+    next: AtomicU32,
+    /// The lowest transaction not committed.
+    frontier: AtomicU32,
+    /// Ready transactions that were claimed before, the lowest first.
+    queue: Mutex<BinaryHeap<Reverse<TxIndex>>>,
+    /// Its length, so that an empty queue costs no lock. Relaxed: whoever adds announces it, and an announcement orders.
+    queued: AtomicUsize,
+    stopped: AtomicBool,
+    parking: Arc<Parking>,
+}
+
+/// An execution to be carried out.
+#[derive(Debug)]
+pub(crate) struct Task<R> {
+    pub(crate) tx: TxIndex,
+    pub(crate) incarnation: Incarnation,
+    /// Everything below is committed: what this execution reads is final.
+    pub(crate) at_frontier: bool,
+    /// What the transaction's earlier executions left behind.
+    pub(crate) previous: Option<R>,
+}
+
+/// What the judge of the frontier transaction says.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Commit,
+    Abort,
+    Stop,
+}
+
+impl<R> Scheduler<R> {
+    /// A block of `len` transactions. `elsewhere` tells of each how many keys it owes if it is executed elsewhere.
+    pub(crate) fn new(
+        len: TxIndex,
+        run_ahead: u32,
+        parking: Arc<Parking>,
+        elsewhere: impl Fn(TxIndex) -> Option<usize>,
+    ) -> Self {
+        let tx = |index| {
+            let status = elsewhere(index).map_or(Status::Ready, |owed| match owed {
+                0 => Status::Executed,
+                owed => Status::Elsewhere(owed),
+            });
+            Mutex::new(Tx { status, incarnation: 0, waiters: SmallVec::new(), run: None })
+        };
+        Self {
+            txs: (0..len).map(tx).collect(),
+            run_ahead: run_ahead.max(1),
+            next: AtomicU32::new(0),
+            frontier: AtomicU32::new(0),
+            queue: Mutex::new(BinaryHeap::new()),
+            queued: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+            parking,
+        }
+    }
+
+    pub(crate) fn len(&self) -> TxIndex {
+        self.txs.len() as TxIndex // built from a TxIndex
+    }
+
+    /// The lowest transaction not committed. Acquire, with the release in [`commit`](Self::commit): the writes of all
+    /// below are in their chains.
+    pub(crate) fn frontier(&self) -> TxIndex {
+        self.frontier.load(Ordering::Acquire)
+    }
+
+    /// Ends the block: nothing is claimed or committed any more, and whoever sleeps wakes up.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.parking.announce(true);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Notes what a transaction is expected to leave behind, before anything is claimed.
+    pub(crate) fn expect(&self, index: TxIndex, run: R) {
+        self.tx(index).lock().run = Some(run);
+    }
+
+    /// Something to execute, if there is anything: the lowest of the queue, or the next fresh transaction.
+    pub(crate) fn claim(&self) -> Option<Task<R>> {
+        if let Some(tx) = self.pop() {
+            return self.start(tx);
+        }
+        loop {
+            // Relaxed: the counter hands out indices and no data; each transaction's lock orders its data.
+            let next = self.next.load(Ordering::Relaxed);
+            if next >= self.len() || next - self.frontier().min(next) >= self.run_ahead {
+                return None;
+            }
+            if self.next.compare_exchange(next, next + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+                && let Some(task) = self.start(next)
+            {
+                return Some(task);
+            }
+        }
+    }
+
+    fn pop(&self) -> Option<TxIndex> {
+        if self.queued.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let mut queue = self.queue.lock();
+        let Reverse(tx) = queue.pop()?;
+        self.queued.store(queue.len(), Ordering::Relaxed);
+        Some(tx)
+    }
+
+    fn push(&self, tx: TxIndex) {
+        let mut queue = self.queue.lock();
+        queue.push(Reverse(tx));
+        self.queued.store(queue.len(), Ordering::Relaxed);
+        drop(queue);
+        self.parking.announce(false);
+    }
+
+    fn tx(&self, tx: TxIndex) -> &Mutex<Tx<R>> {
+        #[expect(clippy::indexing_slicing, reason = "indices come from this scheduler, which was built with them")]
+        &self.txs[tx as usize]
+    }
+
+    /// Begins an execution of a transaction that is its caller's to start; `None` if it is not executed here.
+    fn start(&self, index: TxIndex) -> Option<Task<R>> {
+        let mut tx = self.tx(index).lock();
+        if tx.status != Status::Ready {
+            debug_assert!(matches!(tx.status, Status::Elsewhere(_) | Status::Executed | Status::Committed));
+            return None;
+        }
+        tx.status = Status::Executing;
+        let incarnation = tx.incarnation;
+        tx.incarnation += 1;
+        let previous = tx.run.take();
+        drop(tx);
+        Some(Task { tx: index, incarnation, at_frontier: self.frontier() == index, previous })
+    }
+
+    /// The execution is over and its writes are visible: it awaits commit, and those who waited for it may go on.
+    pub(crate) fn finish(&self, index: TxIndex, run: R) {
+        self.conclude(index, run, Status::Executed, true);
+    }
+
+    /// The execution came to nothing; the transaction is executed again.
+    pub(crate) fn retry(&self, index: TxIndex, run: R) {
+        self.conclude(index, run, Status::Ready, false);
+        self.push(index);
+    }
+
+    /// Only an execution at the frontier will do.
+    pub(crate) fn defer(&self, index: TxIndex, run: R) {
+        self.conclude(index, run, Status::Deferred, false);
+    }
+
+    fn conclude(&self, index: TxIndex, run: R, status: Status, wake: bool) {
+        let mut tx = self.tx(index).lock();
+        debug_assert_eq!(tx.status, Status::Executing);
+        tx.status = status;
+        tx.run = Some(run);
+        let waiters = if wake { std::mem::take(&mut tx.waiters) } else { SmallVec::new() };
+        drop(tx);
+        self.wake(waiters);
+    }
+
+    /// The execution met an estimate of `on`, a lower transaction: it is put aside until that one has executed.
+    pub(crate) fn block(&self, index: TxIndex, on: TxIndex, run: R) {
+        self.conclude(index, run, Status::Blocked, false);
+        let mut below = self.tx(on).lock();
+        // Under `on`'s lock: either it has not executed yet and will see this waiter when it does, or it has and this one
+        // need not wait. `on` may since have been aborted again; then a waiter is what it needs.
+        let waits = match below.status {
+            Status::Executed | Status::Committed => false,
+            Status::Ready | Status::Executing | Status::Blocked | Status::Deferred | Status::Elsewhere(_) => true,
+        };
+        if waits {
+            below.waiters.push(index);
+            return;
+        }
+        drop(below);
+        self.wake(SmallVec::from_slice(&[index]));
+    }
+
+    fn wake(&self, waiters: SmallVec<[TxIndex; 2]>) {
+        for index in waiters {
+            let mut tx = self.tx(index).lock();
+            if tx.status == Status::Blocked {
+                tx.status = Status::Ready;
+                drop(tx);
+                self.push(index);
+            }
+        }
+    }
+
+    /// Executes again every transaction in `from..to` that has executed and of which `doomed` is true; `doomed` has to
+    /// make its writes estimates. It is a service to those who would read them: commit checks everybody.
+    pub(crate) fn abort_doomed(&self, from: TxIndex, to: TxIndex, mut doomed: impl FnMut(TxIndex, &R) -> bool) {
+        let to = to.min(self.next.load(Ordering::Relaxed));
+        for index in from..to {
+            let mut tx = self.tx(index).lock();
+            if tx.status == Status::Executed && tx.run.as_ref().is_some_and(|run| doomed(index, run)) {
+                tx.status = Status::Ready;
+                drop(tx);
+                self.push(index);
+            }
+        }
+    }
+
+    /// Judges the transaction at the frontier if it has executed, and returns what it left if it is committed, or if it
+    /// stops the block. To be called by one thread at a time.
+    pub(crate) fn judge(
+        &self,
+        judge: impl FnOnce(TxIndex, &mut R) -> Verdict,
+    ) -> Option<(TxIndex, Verdict, Option<R>)> {
+        let index = self.frontier();
+        if self.is_stopped() || index >= self.len() {
+            return None;
+        }
+        let mut tx = self.tx(index).lock();
+        match tx.status {
+            Status::Executed => {}
+            Status::Deferred => {
+                tx.status = Status::Ready;
+                drop(tx);
+                self.push(index);
+                return None;
+            }
+            _ => return None,
+        }
+        let verdict = tx.run.as_mut().map_or(Verdict::Commit, |run| judge(index, run)); // no run: executed elsewhere
+        match verdict {
+            Verdict::Commit => tx.status = Status::Committed,
+            Verdict::Stop => {}
+            Verdict::Abort => {
+                tx.status = Status::Ready;
+                drop(tx);
+                self.push(index);
+                return None;
+            }
+        }
+        let run = tx.run.take();
+        drop(tx);
+        Some((index, verdict, run))
+    }
+
+    /// Moves the frontier past `index`. Release: whoever sees it sees the transaction's writes as they will stay.
+    pub(crate) fn commit(&self, index: TxIndex) {
+        self.frontier.store(index + 1, Ordering::Release);
+        if self.next.load(Ordering::Relaxed) < self.len() {
+            self.parking.announce(false); // one more may be claimed
+        }
+    }
+
+    /// One key of a transaction that is executed elsewhere has arrived.
+    pub(crate) fn arrive(&self, index: TxIndex) {
+        let mut tx = self.tx(index).lock();
+        if let Status::Elsewhere(owed) = tx.status {
+            tx.status = match owed {
+                0 | 1 => Status::Executed,
+                owed => Status::Elsewhere(owed - 1),
+            };
+        }
+        let waiters = std::mem::take(&mut tx.waiters);
+        drop(tx);
+        self.wake(waiters);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scheduler(len: TxIndex, run_ahead: u32) -> Scheduler<u32> {
+        Scheduler::new(len, run_ahead, Arc::new(Parking::default()), |_| None)
+    }
+
+    fn claimed(scheduler: &Scheduler<u32>) -> Option<(TxIndex, Incarnation)> {
+        scheduler.claim().map(|task| (task.tx, task.incarnation))
+    }
+
+    fn commit_next(scheduler: &Scheduler<u32>) -> Option<TxIndex> {
+        let (index, ..) = scheduler.judge(|_, _| Verdict::Commit)?;
+        scheduler.commit(index);
+        Some(index)
+    }
+
+    #[test]
+    fn fresh_transactions_are_claimed_in_order_and_no_further_than_the_run_ahead() {
+        let scheduler = scheduler(5, 2);
+        assert_eq!(claimed(&scheduler), Some((0, 0)));
+        assert_eq!(claimed(&scheduler), Some((1, 0)));
+        assert_eq!(claimed(&scheduler), None);
+        scheduler.finish(0, 0);
+        assert_eq!(claimed(&scheduler), None, "executed is not committed");
+        assert_eq!(commit_next(&scheduler), Some(0));
+        assert_eq!(claimed(&scheduler), Some((2, 0)));
+    }
+
+    #[test]
+    fn only_the_lowest_uncommitted_transaction_runs_at_the_frontier() {
+        let scheduler = scheduler(3, 9);
+        let tasks: Vec<_> = std::iter::from_fn(|| scheduler.claim()).map(|task| (task.tx, task.at_frontier)).collect();
+        assert_eq!(tasks, [(0, true), (1, false), (2, false)]);
+    }
+
+    #[test]
+    fn the_lowest_of_the_queue_goes_before_a_fresh_transaction() {
+        let scheduler = scheduler(4, 9);
+        (0..3).for_each(|_| drop(scheduler.claim()));
+        scheduler.retry(2, 0);
+        scheduler.retry(1, 0);
+        assert_eq!(claimed(&scheduler), Some((1, 1)));
+        assert_eq!(claimed(&scheduler), Some((2, 1)));
+        assert_eq!(claimed(&scheduler), Some((3, 0)));
+    }
+
+    #[test]
+    fn a_blocked_transaction_runs_again_once_what_it_waits_for_has_executed() {
+        let scheduler = scheduler(2, 9);
+        (0..2).for_each(|_| drop(scheduler.claim()));
+        scheduler.block(1, 0, 7);
+        assert_eq!(claimed(&scheduler), None);
+        scheduler.finish(0, 0);
+        let task = scheduler.claim().unwrap();
+        assert_eq!((task.tx, task.incarnation, task.previous), (1, 1, Some(7)));
+    }
+
+    #[test]
+    fn blocking_on_a_transaction_that_has_executed_meanwhile_does_not_wait() {
+        let scheduler = scheduler(2, 9);
+        (0..2).for_each(|_| drop(scheduler.claim()));
+        scheduler.finish(0, 0);
+        scheduler.block(1, 0, 0);
+        assert_eq!(claimed(&scheduler), Some((1, 1)));
+    }
+
+    #[test]
+    fn retrying_or_deferring_keeps_the_waiters_until_the_transaction_has_executed() {
+        let scheduler = scheduler(2, 9);
+        (0..2).for_each(|_| drop(scheduler.claim()));
+        scheduler.block(1, 0, 0);
+        scheduler.retry(0, 0);
+        assert_eq!(claimed(&scheduler), Some((0, 1)));
+        scheduler.defer(0, 0);
+        assert_eq!(claimed(&scheduler), None);
+        assert!(scheduler.judge(|_, _| Verdict::Commit).is_none(), "deferred: to be run at the frontier first");
+        let task = scheduler.claim().unwrap();
+        assert!(task.tx == 0 && task.at_frontier);
+        scheduler.finish(0, 0);
+        assert_eq!(claimed(&scheduler), Some((1, 1)));
+    }
+
+    #[test]
+    fn nothing_commits_before_it_has_executed_nor_before_those_below() {
+        let scheduler = scheduler(2, 9);
+        (0..2).for_each(|_| drop(scheduler.claim()));
+        scheduler.finish(1, 0);
+        assert_eq!(commit_next(&scheduler), None);
+        scheduler.finish(0, 0);
+        assert_eq!(
+            (commit_next(&scheduler), commit_next(&scheduler), commit_next(&scheduler)),
+            (Some(0), Some(1), None)
+        );
+    }
+
+    #[test]
+    fn a_transaction_that_fails_its_judgement_runs_again_at_the_frontier() {
+        let scheduler = scheduler(2, 9);
+        (0..2).for_each(|_| drop(scheduler.claim()));
+        scheduler.finish(0, 0);
+        scheduler.finish(1, 0);
+        assert_eq!(commit_next(&scheduler), Some(0));
+        assert!(scheduler.judge(|_, _| Verdict::Abort).is_none());
+        let task = scheduler.claim().unwrap();
+        assert!(task.tx == 1 && task.at_frontier && task.incarnation == 1);
+    }
+
+    #[test]
+    fn doomed_transactions_run_again_and_others_do_not() {
+        let scheduler = scheduler(4, 9);
+        (0..4).for_each(|_| drop(scheduler.claim()));
+        [1, 2].into_iter().for_each(|index| scheduler.finish(index, index));
+        scheduler.abort_doomed(1, 4, |_, run| *run == 2);
+        assert_eq!(claimed(&scheduler), Some((2, 1)));
+        assert_eq!(claimed(&scheduler), None);
+    }
+
+    #[test]
+    fn a_stopped_block_commits_nothing_more() {
+        let scheduler = scheduler(1, 9);
+        drop(scheduler.claim());
+        scheduler.finish(0, 0);
+        scheduler.stop();
+        assert_eq!(commit_next(&scheduler), None);
+    }
+
+    #[test]
+    fn a_transaction_executed_elsewhere_commits_when_its_last_key_has_arrived() {
+        let owed = |index| (index == 0).then_some(2);
+        let scheduler: Scheduler<u32> = Scheduler::new(2, 9, Arc::new(Parking::default()), owed);
+        assert_eq!(claimed(&scheduler), Some((1, 0)), "not ours to run");
+        scheduler.block(1, 0, 0);
+        scheduler.arrive(0);
+        assert_eq!(claimed(&scheduler), Some((1, 1)), "it may have been the key it waits for");
+        assert_eq!(commit_next(&scheduler), None);
+        scheduler.arrive(0);
+        assert_eq!(commit_next(&scheduler), Some(0));
+    }
+}

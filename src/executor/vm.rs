@@ -1,0 +1,48 @@
+//! What the executor runs: the user's virtual machine, and what it sees of a commit.
+
+use crate::kv::{Key, Op, Value};
+use crate::multiversion::{MergeOperator, TxIndex, TxView, ViewError};
+
+/// Executes one transaction against a view of the state.
+///
+/// It must be deterministic: the same transaction over the same answers gives the same output and the same writes. It may
+/// be called several times for one transaction, from any worker, with answers that no serial order gives; such a run is
+/// discarded whatever it returns, panics included. A loop that reads nothing should ask [`TxView::check`] now and then.
+///
+/// A transaction that fails in the user's sense (reverts, runs out of gas) is an output, not an error.
+pub trait Vm: Sync {
+    /// The keys of the state.
+    type Key: Key;
+    /// Its values.
+    type Value: Value;
+    /// Its merge operator; [`NoMerge`](crate::multiversion::NoMerge) for none.
+    type Merge: MergeOperator<Self::Key, Self::Value>;
+    /// What is executed.
+    type Transaction: Sync;
+    /// What an execution gives back.
+    type Output: Send;
+    /// What stops the block. [`ViewError`] becomes one, so that reads pass theirs up with `?`.
+    type Error: From<ViewError> + Send;
+
+    /// Executes `transaction`.
+    ///
+    /// # Errors
+    /// An error stops the block, once everything before the transaction is committed and the run's reads still hold.
+    /// What a read answered is to be passed up; the executor knows it and starts the run anew.
+    fn execute(
+        &self,
+        transaction: &Self::Transaction,
+        view: &TxView<'_, Self::Key, Self::Value, Self::Merge>,
+    ) -> Result<Self::Output, Self::Error>;
+}
+
+/// A transaction at its commit, as the hook sees it: in block order, once.
+#[derive(Debug)]
+pub struct Commit<'c, K, V, O> {
+    /// The transaction's place in the block.
+    pub index: TxIndex,
+    /// What its execution gave back.
+    pub output: &'c O,
+    /// What it wrote, in key order, operands resolved.
+    pub writes: &'c [(K, Op<V>)],
+}

@@ -1,0 +1,355 @@
+//! A worker: claims, executes, publishes, commits, and sleeps when there is nothing to do.
+
+use super::block::{BlockOutput, BlockResult, Places};
+use super::cancel::{Block, CancelToken};
+use super::commit::{Committed, Committer};
+use super::elsewhere::Elsewhere;
+use super::error::{BaseError, BlockError, Cause, panic_message};
+use super::scheduler::{Scheduler, Task, Verdict};
+use super::stats::Tally;
+use super::vm::{Commit, Vm};
+use crate::kv::Op;
+use crate::multiversion::{
+    Finished, MultiVersionStore, Operands, ReadSet, Slots, Taint, TxIndex, TxView, Unsettled, Version, Write, validate,
+};
+use crate::sync::{Mutex, Ordering};
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+type Operand<V> = <<V as Vm>::Merge as crate::multiversion::MergeOperator<<V as Vm>::Key, <V as Vm>::Value>>::Operand;
+
+/// One block under way: everything its workers share.
+pub(super) struct Job<'o, 'b, V: Vm> {
+    pub(super) vm: &'b V,
+    pub(super) block: &'b [V::Transaction],
+    pub(super) places: Places,
+    pub(super) store: MultiVersionStore<V::Key, V::Value, V::Merge>,
+    pub(super) scheduler: Scheduler<Run<V>>,
+    pub(super) committer: Committer<'o, V>,
+    pub(super) signals: Block,
+    pub(super) cancel: Option<CancelToken>,
+    pub(super) deadline: Option<Instant>,
+    pub(super) elsewhere: Option<Elsewhere<V::Key, V::Value>>,
+    pub(super) time_phases: bool,
+    pub(super) tally: Mutex<Tally<V::Key>>,
+}
+
+/// What a transaction's executions have left behind.
+pub(super) struct Run<V: Vm> {
+    /// `None` if the last one came to nothing.
+    outcome: Option<Result<V::Output, Cause<V::Error>>>,
+    /// Empty for a run at the frontier.
+    reads: ReadSet<V::Key, V::Value, Operand<V>>,
+    /// Nothing this run read can change, so there is nothing to validate.
+    at_frontier: bool,
+    /// Operands to be checked beside the written ones.
+    obligations: Vec<(V::Key, Operands<Operand<V>>)>,
+    /// Where the transaction has versions or estimates.
+    written: Slots<V::Key, V::Value, Operand<V>>,
+}
+
+impl<V: Vm> Run<V> {
+    fn nothing(written: Slots<V::Key, V::Value, Operand<V>>) -> Self {
+        Self { outcome: None, reads: ReadSet::default(), at_frontier: false, obligations: Vec::new(), written }
+    }
+}
+
+impl<V: Vm> Job<'_, '_, V> {
+    /// Places estimates where transactions are expected to write.
+    pub(super) fn predict(&self, hints: Option<&[Vec<V::Key>]>) {
+        if let Some(elsewhere) = &self.elsewhere {
+            for (index, keys) in elsewhere.declared() {
+                keys.iter().for_each(|key| drop(self.store.predict(*index, key)));
+            }
+        }
+        let Some(hints) = hints else { return };
+        for place in 0..self.scheduler.len() {
+            let keys = self.places.transaction(place).and_then(|given| hints.get(given));
+            if let Some(keys) = keys.filter(|keys| !keys.is_empty()) {
+                let written = keys.iter().map(|key| self.store.predict(place, key)).collect();
+                self.scheduler.expect(place, Run::nothing(written));
+            }
+        }
+    }
+
+    pub(super) fn attach(&self) {
+        if let Some(cancel) = &self.cancel {
+            cancel.attach(&self.signals);
+        }
+        if let Some(elsewhere) = &self.elsewhere {
+            elsewhere.attach(self.signals.parking.clone());
+        }
+    }
+
+    pub(super) fn detach(&self) {
+        if let Some(cancel) = &self.cancel {
+            cancel.detach(&self.signals);
+        }
+    }
+
+    /// Ends the block: runs under way answer `Interrupted` at their next read, sleepers wake up and leave.
+    fn stop(&self) {
+        self.signals.interrupted.store(true, Ordering::Release);
+        self.scheduler.stop();
+    }
+
+    /// What the block came to, once every worker has left.
+    pub(super) fn conclude(self, began: Instant, no_threads: Option<Cause<V::Error>>) -> BlockResult<V> {
+        let (committed, len) = (self.scheduler.frontier(), self.scheduler.len());
+        let batch = self.store.outcome(committed);
+        let Committed { outputs, cause, .. } = self.committer.into_inner();
+        let mut stats = self.tally.into_inner().into_stats();
+        stats.transactions = outputs.len() as u64;
+        stats.wall = began.elapsed();
+        let committed = BlockOutput { outputs, batch, committed, stats };
+        match cause.or(no_threads) {
+            // Called off when there was nothing left to call off.
+            Some(Cause::Cancelled | Cause::Deadline { .. }) if committed.committed == len => Ok(committed),
+            None => Ok(committed),
+            Some(cause) => Err(Box::new(BlockError { cause, committed })),
+        }
+    }
+}
+
+pub(super) struct Worker<'j, 'o, 'b, V: Vm> {
+    job: &'j Job<'o, 'b, V>,
+    tally: Tally<V::Key>,
+    /// The transaction it executes, or executed last.
+    at_hand: TxIndex,
+}
+
+impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
+    pub(super) fn new(job: &'j Job<'o, 'b, V>) -> Self {
+        Self { job, tally: Tally::default(), at_hand: 0 }
+    }
+
+    /// Works until the block ends.
+    pub(super) fn run(mut self) {
+        let job = self.job;
+        // User code that runs on its own is caught where it runs. What is left is a key's comparison, a value's clone: the
+        // block ends for everybody, and the error names what was at hand.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.work())) {
+            job.committer.fail(Cause::Panicked { index: self.at_hand, message: panic_message(payload) });
+            job.stop();
+        }
+        job.tally.lock().add(self.tally);
+    }
+
+    fn work(&mut self) {
+        let job = self.job;
+        if job.scheduler.len() == 0 {
+            job.stop(); // there is no last commit that would
+        }
+        self.commit(); // places at the front that are executed elsewhere and owe nothing
+        while !job.scheduler.is_stopped() {
+            let ticket = job.signals.parking.ticket(); // before looking: what comes later wakes us
+            self.receive();
+            if self.is_called_off() {
+                break;
+            }
+            match job.scheduler.claim() {
+                Some(task) => self.execute(task),
+                None => {
+                    let began = Instant::now();
+                    job.signals.parking.wait(ticket, job.deadline);
+                    self.tally.stats.parked += began.elapsed();
+                }
+            }
+        }
+    }
+
+    /// Whether the block was cancelled or its deadline has passed; ends it if so.
+    fn is_called_off(&self) -> bool {
+        let job = self.job;
+        let cause = if job.cancel.as_ref().is_some_and(CancelToken::is_cancelled) {
+            Cause::Cancelled
+        } else if job.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            Cause::Deadline { waiting_for: job.elsewhere.as_ref().and_then(Elsewhere::waiting_for) }
+        } else {
+            return false;
+        };
+        job.committer.fail(cause);
+        job.stop();
+        true
+    }
+
+    /// Takes in what has arrived from elsewhere.
+    fn receive(&mut self) {
+        let Some(elsewhere) = &self.job.elsewhere else { return };
+        for arrival in elsewhere.take() {
+            let write = arrival.outcome.map(|outcome| match outcome {
+                Op::Put(value) => Write::Put(value),
+                Op::Delete => Write::Delete,
+            });
+            let readers_end = self.job.store.resolve_elsewhere(arrival.index, &arrival.key, write);
+            self.job.scheduler.arrive(arrival.index);
+            self.abort_doomed(arrival.index, readers_end);
+            self.commit();
+        }
+    }
+
+    fn execute(&mut self, task: Task<Run<V>>) {
+        let job = self.job;
+        let Task { tx, incarnation, at_frontier, previous } = task;
+        let written = previous.map_or_else(Vec::new, |run| run.written);
+        let version = Version { tx, incarnation };
+        self.at_hand = tx;
+        self.tally.stats.executions += 1;
+        self.tally.stats.frontier_executions += u64::from(at_frontier);
+        let Some(transaction) = job.places.transaction(tx).and_then(|given| job.block.get(given)) else {
+            job.committer.fail(Cause::Malformed("a transaction is missing"));
+            return job.stop();
+        };
+        let view = match at_frontier {
+            true => TxView::at_frontier(&job.store, version),
+            false => TxView::speculative(&job.store, version),
+        };
+        let began = self.clock();
+        // The view is not looked into after a panic but for what it recorded, and that is whole after every call.
+        let outcome = catch_unwind(AssertUnwindSafe(|| job.vm.execute(transaction, &view)));
+        self.tally.stats.executing += began.map_or(Duration::ZERO, |began| began.elapsed());
+        let Finished { writes, obligations, reads, taint } = view.finish();
+        let outcome = match (taint, outcome) {
+            (Some(Taint::Blocked(on)), _) => {
+                self.tally.blocked(tx, on);
+                return job.scheduler.block(tx, on, Run::nothing(written));
+            }
+            (Some(Taint::Lost), _) => {
+                self.tally.stats.aborts.lost += 1;
+                return job.scheduler.retry(tx, Run::nothing(written));
+            }
+            (Some(Taint::Stopped), _) => return job.scheduler.retry(tx, Run::nothing(written)),
+            (Some(Taint::Refused), _) => {
+                self.tally.stats.aborts.refused += 1;
+                job.scheduler.defer(tx, Run::nothing(written));
+                return self.commit();
+            }
+            (Some(Taint::Base(error)), _) => Err(Cause::Base { index: tx, error: BaseError(error) }),
+            (None, Ok(Ok(output))) => Ok(output),
+            (None, Ok(Err(error))) => Err(Cause::Transaction { index: tx, error }),
+            (None, Err(payload)) => Err(Cause::Panicked { index: tx, message: panic_message(payload) }),
+        };
+        // A failed run writes nothing; if it counts, the block ends before it.
+        let writes = outcome.is_ok().then_some(writes).into_iter().flat_map(|writes| writes.into_entries());
+        let (written, readers_end) = job.store.publish(version, writes, &written);
+        job.scheduler.finish(tx, Run { outcome: Some(outcome), reads, at_frontier, obligations, written });
+        self.commit();
+        self.abort_doomed(tx, readers_end);
+    }
+
+    /// Executes again those after `tx` that have read what it has now changed.
+    fn abort_doomed(&mut self, tx: TxIndex, readers_end: TxIndex) {
+        let (job, tally) = (self.job, &mut self.tally);
+        job.scheduler.abort_doomed(tx + 1, readers_end, |reader, run| {
+            if run.at_frontier {
+                return false;
+            }
+            tally.stats.validations += 1;
+            // A merge operator may panic over a mix of states; the check at commit decides.
+            let Ok(Err(conflict)) = catch_unwind(AssertUnwindSafe(|| validate(&job.store, reader, &run.reads))) else {
+                return false;
+            };
+            tally.conflict(conflict);
+            job.store.estimate(reader, &run.written);
+            true
+        });
+    }
+
+    /// Commits what can be committed, unless another worker is at it.
+    fn commit(&mut self) {
+        let began = self.clock();
+        let (job, tally) = (self.job, &mut self.tally);
+        job.committer.drive(|state| commit_next(job, state, tally));
+        self.tally.stats.committing += began.map_or(Duration::ZERO, |began| began.elapsed());
+    }
+
+    fn clock(&self) -> Option<Instant> {
+        self.job.time_phases.then(Instant::now)
+    }
+}
+
+/// Commits the transaction at the frontier, if it can be; whether to go on with the next.
+fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally: &mut Tally<V::Key>) -> bool {
+    let mut cause = None;
+    let Some((index, verdict, run)) = job.scheduler.judge(|index, run| match judge(job, index, run, tally) {
+        Ok(verdict) => verdict,
+        Err(stop) => {
+            cause = Some(stop);
+            Verdict::Stop
+        }
+    }) else {
+        return false;
+    };
+    if let (Verdict::Stop, _) | (_, Some(_)) = (verdict, &cause) {
+        state.cause = state.cause.take().or(cause);
+        job.stop();
+        return false;
+    }
+    let mut go_on = ControlFlow::Continue(());
+    if let Some(Run { outcome: Some(Ok(output)), written, .. }) = run {
+        match called_hook(job, state, index, &output, &written) {
+            Ok(flow) => go_on = flow,
+            Err(message) => {
+                state.cause.get_or_insert(Cause::Panicked { index, message });
+                job.stop();
+                return false;
+            }
+        }
+        state.outputs.push(output);
+    }
+    job.scheduler.commit(index);
+    if go_on.is_break() || index + 1 == job.scheduler.len() {
+        job.stop();
+        return false;
+    }
+    true
+}
+
+/// Whether the run at the frontier counts. Everything below it is committed, so this is final.
+fn judge<V: Vm>(
+    job: &Job<'_, '_, V>,
+    index: TxIndex,
+    run: &mut Run<V>,
+    tally: &mut Tally<V::Key>,
+) -> Result<Verdict, Cause<V::Error>> {
+    let checked = catch_unwind(AssertUnwindSafe(|| {
+        if !run.at_frontier {
+            tally.stats.validations += 1;
+            if let Err(conflict) = validate(&job.store, index, &run.reads) {
+                tally.conflict(conflict);
+                return Ok(Verdict::Abort);
+            }
+        }
+        match job.store.settle(index, &run.written, &run.obligations) {
+            Ok(()) => Ok(Verdict::Commit),
+            Err(Unsettled::Refused(_)) => {
+                tally.stats.aborts.refused += 1;
+                Ok(Verdict::Abort)
+            }
+            Err(Unsettled::Base(error)) => Err(Cause::Base { index, error: BaseError(error) }),
+        }
+    }));
+    let verdict = checked.unwrap_or_else(|payload| Err(Cause::Panicked { index, message: panic_message(payload) }))?;
+    match verdict {
+        Verdict::Abort => job.store.estimate(index, &run.written),
+        Verdict::Commit | Verdict::Stop => match run.outcome.take() {
+            Some(Err(cause)) => return Err(cause),
+            outcome => run.outcome = outcome,
+        },
+    }
+    Ok(verdict)
+}
+
+fn called_hook<V: Vm>(
+    job: &Job<'_, '_, V>,
+    state: &mut Committed<'_, V>,
+    index: TxIndex,
+    output: &V::Output,
+    written: &Slots<V::Key, V::Value, Operand<V>>,
+) -> Result<ControlFlow<()>, String> {
+    let Some(hook) = &mut state.on_commit else { return Ok(ControlFlow::Continue(())) };
+    let writes = job.store.writes_of(index, written);
+    let commit = Commit { index, output, writes: &writes };
+    catch_unwind(AssertUnwindSafe(|| hook(commit))).map_err(panic_message)
+}

@@ -1,0 +1,151 @@
+//! The slot of a key: its version chain behind a lock, its base value read once, and who has read it.
+
+use super::chain::{Chain, Operands, Origin, Top, Unanswered, Write};
+use super::{MergeOperator, TxIndex, Version};
+use crate::kv::{self, DynRead, Key, KvRead, Op, Value};
+use crate::sync::{AtomicBool, AtomicU32, Mutex, Ordering, RwLock};
+
+/// What a block knows of one key. A slot is made at the key's first read or write and lives as long as the block.
+#[derive(Debug)]
+pub(crate) struct Slot<K, V, O> {
+    key: K,
+    /// Held for a look or a change, never while the base is read.
+    chain: RwLock<Chain<V, O>>,
+    /// Held while the base is read, so that it is read once; only those who need that value wait.
+    loading: Mutex<()>,
+    /// Whether the directory has the key.
+    listed: AtomicBool,
+    /// One more than the highest transaction that has read the key, 0 if none has: whom a write here may concern.
+    readers_end: AtomicU32,
+}
+
+/// Why a slot could not answer.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    Estimate(TxIndex),
+    Base(kv::Error),
+}
+
+impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
+    pub(crate) fn new(key: K) -> Self {
+        Self {
+            key,
+            chain: RwLock::new(Chain::default()),
+            loading: Mutex::new(()),
+            listed: AtomicBool::new(false),
+            readers_end: AtomicU32::new(0),
+        }
+    }
+
+    pub(crate) fn key(&self) -> &K {
+        &self.key
+    }
+
+    /// What a transaction at `below` reads here.
+    pub(crate) fn read<M>(&self, below: TxIndex, base: &DynRead<K, V>) -> Result<(Origin, Option<V>), Unread>
+    where
+        M: MergeOperator<K, V, Operand = O>,
+    {
+        loop {
+            match self.chain.read().read::<K, M>(&self.key, below) {
+                Ok(answer) => return Ok(answer),
+                Err(Unanswered::Estimate(tx)) => return Err(Unread::Estimate(tx)),
+                Err(Unanswered::BaseUnread) => {}
+            }
+            self.load(base).map_err(Unread::Base)?;
+        }
+    }
+
+    /// What a transaction at `below` meets first here.
+    pub(crate) fn top(&self, below: TxIndex) -> Top {
+        self.chain.read().top(below)
+    }
+
+    /// Whether the key exists for a transaction at `below`, and by whose doing. Operands are not resolved: a key with
+    /// operands exists.
+    pub(crate) fn exists(&self, below: TxIndex, base: &DynRead<K, V>) -> Result<(Origin, bool), Unread> {
+        match self.top(below) {
+            Top::Present(origin) => Ok((origin, true)),
+            Top::Deleted(version) => Ok((Origin::Version(version), false)),
+            Top::Estimate(tx) => Err(Unread::Estimate(tx)),
+            Top::Nothing => self.base(base).map(|value| (Origin::Base, value.is_some())).map_err(Unread::Base),
+        }
+    }
+
+    /// The value before the block.
+    pub(crate) fn base(&self, base: &DynRead<K, V>) -> Result<Option<V>, kv::Error> {
+        if let Some(known) = self.chain.read().base() {
+            return Ok(known.clone());
+        }
+        self.load(base)
+    }
+
+    /// Reads the base value unless somebody has meanwhile.
+    fn load(&self, base: &DynRead<K, V>) -> Result<Option<V>, kv::Error> {
+        let _one = self.loading.lock();
+        if let Some(known) = self.chain.read().base() {
+            return Ok(known.clone());
+        }
+        let value = base.get(&self.key)?;
+        self.chain.write().set_base(value.clone());
+        Ok(value)
+    }
+
+    /// Notes that the transaction `tx` is about to read the key.
+    ///
+    /// Relaxed, because the chain's lock orders it: a reader notes itself before it locks the chain, a writer asks after
+    /// it has locked it. If the reader missed the write, its lock came first, and the writer sees the note.
+    pub(crate) fn note_reader(&self, tx: TxIndex) {
+        if self.readers_end.load(Ordering::Relaxed) <= tx {
+            self.readers_end.fetch_max(tx + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// One more than the highest transaction that may have read the key before the last write to it.
+    pub(crate) fn readers_end(&self) -> TxIndex {
+        self.readers_end.load(Ordering::Relaxed)
+    }
+
+    /// Whether the directory has the key. Acquire, with the release in [`set_listed`](Self::set_listed): who sees it
+    /// listed may rely on the entry.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.listed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_listed(&self) {
+        self.listed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn put(&self, version: Version, write: Option<Write<V, O>>) {
+        self.chain.write().put(version, write);
+    }
+
+    pub(crate) fn estimate(&self, tx: TxIndex) {
+        self.chain.write().estimate(tx);
+    }
+
+    pub(crate) fn remove_stale(&self, version: Version) {
+        self.chain.write().remove_stale(version);
+    }
+
+    pub(crate) fn remove(&self, tx: TxIndex) {
+        self.chain.write().remove(tx);
+    }
+
+    pub(crate) fn settle(&self, tx: TxIndex, value: V) {
+        self.chain.write().settle(tx, value);
+    }
+
+    /// The operands that `tx` left here, if that is what it left.
+    pub(crate) fn operands_of(&self, tx: TxIndex) -> Option<Operands<O>> {
+        match self.chain.read().written_by(tx) {
+            Some(Write::Merge(operands)) => Some(operands.clone()),
+            _ => None,
+        }
+    }
+
+    /// What the transactions below `end` made of the key, if they wrote it.
+    pub(crate) fn outcome(&self, end: TxIndex) -> Option<Op<V>> {
+        self.chain.read().outcome(end)
+    }
+}

@@ -1,0 +1,199 @@
+//! The multiversion store: every version that the transactions of one block have written, over one immutable state.
+
+use super::chain::{Operands, Write};
+use super::directory::Directory;
+use super::index::Index;
+use super::slot::{Slot, Unread};
+use super::{Incarnation, MergeOperator, TxIndex, Version};
+use crate::kv::{self, DynRead, Key, KeyRange, Op, Value, WriteBatch};
+use crate::sync::{Arc, AtomicBool, AtomicU32, Ordering};
+use std::fmt;
+
+/// The incarnation of an estimate that was predicted and not written: no execution has it.
+const PREDICTED: Incarnation = Incarnation::MAX;
+
+/// The slots an execution wrote, in key order.
+pub(crate) type Slots<K, V, O> = Vec<Arc<Slot<K, V, O>>>;
+
+/// The speculative state of one block.
+///
+/// It goes with the block: nothing in it is ever overwritten by another block or reclaimed before the end.
+pub(crate) struct MultiVersionStore<K: Key, V: Value, M: MergeOperator<K, V>> {
+    base: DynRead<K, V>,
+    index: Index<K, V, M::Operand>,
+    directory: Directory<K, V, M::Operand>,
+    /// One more than the highest transaction that has walked a range, 0 if none has.
+    range_readers_end: AtomicU32,
+    /// Set when the block stops: every read answers `Interrupted` from then on.
+    interrupted: Arc<AtomicBool>,
+}
+
+/// A merge whose operand is not admitted over what lies below it.
+#[derive(Debug)]
+pub(crate) enum Unsettled<K> {
+    Refused(K),
+    Base(kv::Error),
+}
+
+impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
+    /// A block over `base`, with nothing written.
+    pub(crate) fn new(base: DynRead<K, V>, interrupted: Arc<AtomicBool>) -> Self {
+        Self {
+            base,
+            index: Index::new(),
+            directory: Directory::new(),
+            range_readers_end: AtomicU32::new(0),
+            interrupted,
+        }
+    }
+
+    pub(crate) fn base(&self) -> &DynRead<K, V> {
+        &self.base
+    }
+
+    pub(crate) fn slot(&self, key: &K) -> Arc<Slot<K, V, M::Operand>> {
+        self.index.slot(key)
+    }
+
+    /// The slots of the written keys in `range`, in order.
+    pub(crate) fn listed(
+        &self,
+        range: KeyRange<K>,
+    ) -> impl DoubleEndedIterator<Item = Arc<Slot<K, V, M::Operand>>> + use<'_, K, V, M> {
+        self.directory.range(range)
+    }
+
+    /// Makes the writes of an execution visible and removes what the transaction's earlier executions wrote and this
+    /// one did not (`previous`). Returns the slots written, and one more than the highest transaction that may have read
+    /// any of the keys before: those between are to be validated.
+    ///
+    /// The keys become visible one by one. A reader may see some and not others: its validation then fails, and its
+    /// transaction, being later in the block, has not committed.
+    pub(crate) fn publish(
+        &self,
+        version: Version,
+        writes: impl Iterator<Item = (K, Write<V, M::Operand>)>,
+        previous: &[Arc<Slot<K, V, M::Operand>>],
+    ) -> (Slots<K, V, M::Operand>, TxIndex) {
+        let mut readers_end = 0;
+        let written: Slots<K, V, M::Operand> = writes
+            .map(|(key, write)| {
+                let slot = self.index.slot(&key);
+                self.directory.list(&slot); // before its first version, so that ranges see what points see
+                slot.put(version, Some(write));
+                readers_end = readers_end.max(slot.readers_end());
+                slot
+            })
+            .collect();
+        for slot in previous {
+            slot.remove_stale(version);
+            readers_end = readers_end.max(slot.readers_end());
+        }
+        if !(written.is_empty() && previous.is_empty()) {
+            readers_end = readers_end.max(self.range_readers_end.load(Ordering::Relaxed));
+        }
+        (written, readers_end)
+    }
+
+    /// Resolves the estimate of a transaction that is executed elsewhere (`None`: it did not write the key). Returns one
+    /// more than the highest transaction that may have read the key before.
+    pub(crate) fn resolve_elsewhere(&self, tx: TxIndex, key: &K, write: Option<Write<V, M::Operand>>) -> TxIndex {
+        let slot = self.index.slot(key);
+        match write {
+            Some(write) => slot.put(Version { tx, incarnation: 0 }, Some(write)),
+            None => slot.remove(tx),
+        }
+        slot.readers_end().max(self.range_readers_end.load(Ordering::Relaxed))
+    }
+
+    /// Turns what `tx` wrote into estimates: it will be executed again, and readers had better wait.
+    pub(crate) fn estimate(&self, tx: TxIndex, written: &[Arc<Slot<K, V, M::Operand>>]) {
+        for slot in written {
+            slot.estimate(tx);
+        }
+    }
+
+    /// Places an estimate where `tx` is expected to write. Removed by the first execution that does not write there.
+    pub(crate) fn predict(&self, tx: TxIndex, key: &K) -> Arc<Slot<K, V, M::Operand>> {
+        let slot = self.index.slot(key);
+        self.directory.list(&slot);
+        slot.put(Version { tx, incarnation: PREDICTED }, None);
+        slot
+    }
+
+    /// Resolves the operands that `tx` left, once everything below it is committed. Nothing is changed unless all of
+    /// them, and all of `obligations`, are admitted.
+    pub(crate) fn settle(
+        &self,
+        tx: TxIndex,
+        written: &[Arc<Slot<K, V, M::Operand>>],
+        obligations: &[(K, Operands<M::Operand>)],
+    ) -> Result<(), Unsettled<K>> {
+        for (key, operands) in obligations {
+            self.resolve(&self.index.slot(key), tx, operands)?;
+        }
+        let mut resolved = Vec::new();
+        for slot in written {
+            if let Some(operands) = slot.operands_of(tx) {
+                resolved.push((slot, self.resolve(slot, tx, &operands)?));
+            }
+        }
+        for (slot, value) in resolved {
+            if let Some(value) = value {
+                slot.settle(tx, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// What `operands` make of the value below `tx`, each being admitted over what the ones before it made.
+    fn resolve(
+        &self,
+        slot: &Slot<K, V, M::Operand>,
+        tx: TxIndex,
+        operands: &Operands<M::Operand>,
+    ) -> Result<Option<V>, Unsettled<K>> {
+        let (_, mut value) = slot.read::<M>(tx, &self.base).map_err(|unread| match unread {
+            Unread::Base(error) => Unsettled::Base(error),
+            // Nothing below a transaction at the frontier is an estimate; were it so, to run it again would be right.
+            Unread::Estimate(_) => Unsettled::Refused(slot.key().clone()),
+        })?;
+        for operand in operands {
+            if !M::admits(slot.key(), value.as_ref(), operand) {
+                return Err(Unsettled::Refused(slot.key().clone()));
+            }
+            value = Some(M::merge(slot.key(), value.as_ref(), operand));
+        }
+        Ok(value)
+    }
+
+    /// What the committed transactions, those below `end`, made of every key that they wrote, in key order.
+    pub(crate) fn outcome(&self, end: TxIndex) -> WriteBatch<K, V> {
+        let listed = self.directory.range(KeyRange::all());
+        listed.filter_map(|slot| Some((slot.key().clone(), slot.outcome(end)?))).collect()
+    }
+
+    /// What the committed transaction `tx` wrote, in key order.
+    pub(crate) fn writes_of(&self, tx: TxIndex, written: &[Arc<Slot<K, V, M::Operand>>]) -> Vec<(K, Op<V>)> {
+        written.iter().filter_map(|slot| Some((slot.key().clone(), slot.outcome(tx + 1)?))).collect()
+    }
+
+    /// Notes that the transaction `tx` is about to walk a range. Relaxed: a hint for whom to validate early; what it
+    /// misses is found at commit.
+    pub(crate) fn note_range_reader(&self, tx: TxIndex) {
+        if self.range_readers_end.load(Ordering::Relaxed) <= tx {
+            self.range_readers_end.fetch_max(tx + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the block is stopping. Relaxed: it carries no data, and a run that sees it late is only late.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+}
+
+impl<K: Key, V: Value, M: MergeOperator<K, V>> fmt::Debug for MultiVersionStore<K, V, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MultiVersionStore").field("interrupted", &self.is_interrupted()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,103 @@
+//! Blocks in parallel against the oracle: state, outputs and hook order must be equal, whatever the conflicts, on any
+//! number of threads; and so must the sequential mode's.
+
+use crate::oracle::{self, Expected, State};
+use crate::script::{Bounded, Interpreter, Key, Script, Value, block};
+use cachekv::executor::{BlockExecutor, BlockOutput, Config, Options, execute_sequentially};
+use cachekv::kv::{KvRead, KvStore, MemStore, Op};
+use proptest::prelude::*;
+use std::ops::ControlFlow;
+use std::sync::LazyLock;
+
+type Output = BlockOutput<Key, Value, crate::script::Output>;
+
+/// One executor for each number of threads, kept: blocks follow each other on one pool as they do in use.
+static EXECUTORS: LazyLock<Vec<BlockExecutor>> = LazyLock::new(|| {
+    let executor = |threads| {
+        let mut config = Config::default();
+        config.threads = threads;
+        config.run_ahead = if threads % 2 == 0 { 32 } else { 2 };
+        BlockExecutor::with_config(config).unwrap()
+    };
+    [1, 2, 3, 4, 8].map(executor).into()
+});
+
+fn applied(state: &State, output: &Output) -> State {
+    let store = MemStore::from_iter(state.clone());
+    let after = store.commit(output.batch.clone()).unwrap();
+    after.range(..).map(Result::unwrap).collect()
+}
+
+/// Executes `block` and records what the hook saw: index, output, and the state its writes make.
+fn run(executor: Option<&BlockExecutor>, state: &State, block: &[Script], keys: Key) -> (Output, Vec<(u64, State)>) {
+    let store = MemStore::from_iter(state.clone());
+    let snapshot = store.snapshot().unwrap();
+    let vm = Interpreter { keys };
+    let mut seen = Vec::new();
+    let mut now = state.clone();
+    let mut hook = |commit: cachekv::executor::Commit<'_, Key, Value, u64>| {
+        assert_eq!(commit.index as usize, seen.len(), "in order, once");
+        for (key, op) in commit.writes {
+            match op {
+                Op::Put(value) => now.insert(*key, *value),
+                Op::Delete => now.remove(key),
+            };
+        }
+        seen.push((*commit.output, now.clone()));
+        ControlFlow::Continue(())
+    };
+    let output = match executor {
+        Some(executor) => {
+            let options = Options { on_commit: Some(&mut hook), ..Options::default() };
+            executor.execute_with(&snapshot, block, &vm, options)
+        }
+        None => execute_sequentially(&snapshot, block, &vm, Some(&mut hook)),
+    };
+    (output.map_err(|error| error.cause).unwrap(), seen)
+}
+
+fn assert_same(expected: &Expected, state: &State, (output, seen): &(Output, Vec<(u64, State)>), who: &str) {
+    assert_eq!(output.outputs, expected.outputs, "outputs, {who}");
+    assert_eq!(applied(state, output), expected.state, "state, {who}");
+    let hooks: Vec<_> = expected.outputs.iter().copied().zip(expected.after.iter().cloned()).collect();
+    assert_eq!(seen, &hooks, "hooks, {who}");
+}
+
+fn check(state: &State, block: &[Script], keys: Key) {
+    let expected = oracle::execute(state, block, keys);
+    assert_same(&expected, state, &run(None, state, block, keys), "sequential");
+    for executor in EXECUTORS.iter() {
+        let who = format!("{} threads", executor.threads());
+        assert_same(&expected, state, &run(Some(executor), state, block, keys), &who);
+    }
+}
+
+fn state(keys: Key) -> impl Strategy<Value = State> {
+    prop::collection::btree_map(0..keys, 0..200u64, 0..keys as usize)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_transaction_meets_every_other((state, block) in (state(4), block(4, 1..24))) {
+        check(&state, &block, 4);
+    }
+
+    #[test]
+    fn some_transactions_meet((state, block) in (state(40), block(40, 1..40))) {
+        check(&state, &block, 40);
+    }
+
+    #[test]
+    fn few_transactions_meet((state, block) in (state(250), block(250, 1..40))) {
+        check(&state, &block, 250);
+    }
+}
+
+#[test]
+fn the_operator_of_the_scripts_is_in_use() {
+    // Or the merges above would test nothing.
+    fn operator<V: cachekv::executor::Vm<Merge = Bounded>>(_: &V) {}
+    operator(&Interpreter { keys: 1 });
+}

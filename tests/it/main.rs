@@ -1,0 +1,5 @@
+//! The integration tests, in one binary.
+
+mod differential;
+mod oracle;
+mod script;
