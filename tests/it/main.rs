@@ -1,5 +1,7 @@
 //! The integration tests, one binary.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+
 /// Every promise of a store, kept by every adapter.
 mod contract;
 /// The merge iterator against an ordered map.

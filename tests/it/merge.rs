@@ -119,11 +119,11 @@ proptest! {
         let entries = &mut sources[which].entries;
         let due: Vec<_> = if backwards {
             entries.insert(entries.len() - good, Err("broken"));
-            let last = layers[which].keys().rev().take(good).last();
+            let last = layers[which].keys().rev().take(good).min();
             last.map_or(vec![], |&last| merged(&layers).range(last..).rev().map(|(&k, &p)| Ok((k, p))).collect())
         } else {
             entries.insert(good, Err("broken"));
-            let last = layers[which].keys().take(good).last();
+            let last = layers[which].keys().take(good).max();
             last.map_or(vec![], |&last| merged(&layers).range(..=last).map(|(&k, &p)| Ok((k, p))).collect())
         };
         let mut walk = MergeIter::new(sources);

@@ -163,18 +163,15 @@ fn overlay(out: &mut [u8], offset: u64, data: &[u8], start: u64) {
 mod tests {
     use super::*;
 
-    /// A gate over a temporary file that holds `contents`, and a second handle to look at the file with.
-    fn gate(contents: &[u8]) -> (Gate, std::fs::File) {
-        let file = tempfile::tempfile().unwrap();
-        let look = file.try_clone().unwrap();
-        std::os::unix::fs::FileExt::write_all_at(&look, contents, 0).unwrap();
-        (Gate::new(FileBackend::new(file).unwrap()), look)
+    /// A gate over a temporary file that holds `contents`.
+    fn gate(contents: &[u8]) -> (Gate, tempfile::NamedTempFile) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), contents).unwrap();
+        (Gate::new(FileBackend::new(file.reopen().unwrap()).unwrap()), file)
     }
 
-    fn contents(file: &std::fs::File) -> Vec<u8> {
-        let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
-        std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, 0).unwrap();
-        bytes
+    fn contents(file: &tempfile::NamedTempFile) -> Vec<u8> {
+        std::fs::read(file.path()).unwrap()
     }
 
     fn seen(gate: &Gate) -> Vec<u8> {
