@@ -33,6 +33,18 @@ pub enum Error {
         /// What the store said.
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
+    /// A batch puts an entry larger than the store can hold; nothing of the batch was committed.
+    #[error("cannot commit to store {store}: the entry of key `{key}` has {size} bytes, the limit is {limit}")]
+    TooLarge {
+        /// Which store, in words (the path of a file).
+        store: Arc<str>,
+        /// The key, or its beginning, with what is not printable escaped.
+        key: String,
+        /// The bytes of key and value together.
+        size: usize,
+        /// The most they may be.
+        limit: usize,
+    },
 }
 
 /// Why a file could not be opened as a store.

@@ -21,6 +21,8 @@ mod redb;
 mod store;
 mod walk;
 
+#[cfg(feature = "redb")]
+pub use self::redb::{RedbIter, RedbSnapshot, RedbStore};
 pub use batch::{Op, WriteBatch};
 pub use dynamic::{DynIter, DynRead};
 pub use error::{Error, OpenCause};
