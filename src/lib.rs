@@ -1,5 +1,6 @@
 //! The state store under an optimistic parallel executor.
 
+pub mod cachekv;
 pub mod executor;
 pub mod kv;
 pub mod multiversion;

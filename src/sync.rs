@@ -18,8 +18,9 @@ mod real_side {
 
     /// A cell that holds one published `Arc` and swaps it atomically.
     ///
-    /// Contract: [`load`](Self::load) returns a value that was stored, entire, and never one older than a value whose
-    /// store happened before the load. Neither side waits for the other.
+    /// Contract: [`load`](Self::load) and [`with`](Self::with) give a value that was published, entire, and never one
+    /// older than a value whose publication happened before the call. Neither side waits for the other, however long the
+    /// reading inside `with` takes.
     #[derive(Debug)]
     pub(crate) struct SnapshotCell<T>(arc_swap::ArcSwap<T>);
 
@@ -38,8 +39,9 @@ mod real_side {
             read(&self.0.load())
         }
 
-        pub(crate) fn store(&self, value: Arc<T>) {
-            self.0.store(value);
+        /// Publishes `value` and returns what it replaces, for the caller to drop where that holds up nobody.
+        pub(crate) fn swap(&self, value: Arc<T>) -> Arc<T> {
+            self.0.swap(value)
         }
     }
 }

@@ -1,0 +1,219 @@
+//! How writes become a cut: the buffered writes of one store, the states it lies over, and their publication.
+//!
+//! ```text
+//!   dirty     written since the last flush; changed in place, under a short lock
+//!   frozen    what a flush is committing, or failed to commit; empty otherwise
+//!   base      the parent's state, as of the last renewal
+//! ```
+//!
+//! **One cut.** Whatever replaces a layer builds the new [`Cut`] under the write lock of `state` and puts it into the
+//! cell in one store, so that no cut ever mixes layers of two moments. A flush moves entries from dirty to frozen to base
+//! in two such steps, and each of the cuts between shows every entry exactly once or twice with the same value.
+//!
+//! **Lock order:** `writing`, then `state`. The cell and `changed` are written under the write lock of `state` alone.
+//! (A store's `renewal` comes before both.)
+//!
+//! * `writing` is held by whoever changes the dirty map, for as long as that takes; no reader takes it.
+//! * `state` is held for one lookup, one insertion or the swap of some pointers. Nothing below is called under it, no
+//!   batch applied, no layers merged and no map dropped: what is replaced is handed out and dropped after.
+
+use super::snapshot::{Cut, Snapshot};
+use crate::kv::{Error, KvRead, Op, Overlay, WriteBatch};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering, RwLock, SnapshotCell};
+use std::mem;
+
+/// The layers of one store over states with root `R`.
+pub(super) struct Layers<R: KvRead> {
+    /// One writer at a time: a batch is applied to a copy of the dirty map, and what another writer did to the
+    /// original in between would be lost, or brought back after a freeze or a discard.
+    writing: Mutex<()>,
+    state: RwLock<State<R>>,
+    /// Whether `dirty` holds what the published cut does not. When it does not, the cell says all there is to say.
+    ///
+    /// Set under the write lock before the map is changed; cleared under it after the cut has been stored:
+    ///
+    /// * A reader that finds it clear reads the cell. It has seen the value of some clearing (or of the beginning), and so
+    ///   sees the cut stored before that, or a later one. A write that was complete when the reader began had set it
+    ///   by then, so the clearing seen comes after it, and the cut holds the write.
+    /// * A reader that finds it set takes the lock and sees at least all that was written until then.
+    /// * A writer between the two steps of a publication: there is none, both are under the write lock.
+    /// * Cleared *before* the cut is stored, a reader in between would miss completed writes.
+    changed: AtomicBool,
+    published: SnapshotCell<Cut<R>>,
+}
+
+struct State<R: KvRead> {
+    dirty: Overlay<R::Key, R::Value>,
+    frozen: Overlay<R::Key, R::Value>,
+    /// Whether a flush is committing `frozen`: it may be in the parent by now, so nobody may drop it.
+    committing: bool,
+    base: Arc<Cut<R>>,
+    /// `frozen` over `base`: what `dirty` lies over.
+    below: Arc<Cut<R>>,
+}
+
+/// What a step took out of the state; whoever holds it drops it without the lock.
+type Retired<R> = (Overlay<<R as KvRead>::Key, <R as KvRead>::Value>, [Arc<Cut<R>>; 2]);
+
+impl<R: KvRead> State<R> {
+    /// Lays `frozen` over `base` and returns what they replace.
+    fn lay(&mut self, frozen: Overlay<R::Key, R::Value>, base: Arc<Cut<R>>) -> Retired<R> {
+        let below = mem::replace(&mut self.below, Cut::over(&frozen, &base));
+        (mem::replace(&mut self.frozen, frozen), [mem::replace(&mut self.base, base), below])
+    }
+}
+
+impl<R: KvRead> Layers<R> {
+    /// Nothing written, over `base`.
+    pub(super) fn new(base: Cut<R>) -> Self {
+        let base = Arc::new(base);
+        let published = SnapshotCell::new(Arc::clone(&base));
+        let below = Arc::clone(&base);
+        let state = State { dirty: Overlay::new(), frozen: Overlay::new(), committing: false, base, below };
+        Self { writing: Mutex::new(()), state: RwLock::new(state), changed: AtomicBool::new(false), published }
+    }
+
+    /// What the layers say of `key`, every completed write included; arguments as for [`Cut::find`].
+    pub(super) fn find<T>(
+        &self,
+        key: &R::Key,
+        written: impl FnOnce(Option<&R::Value>) -> T,
+        base: impl FnOnce(&R) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        // Acquire: pairs with the Release in `show`, so that the cut stored before the clearing is seen.
+        if !self.changed.load(Ordering::Acquire) {
+            return self.published.with(|cut| cut.find(key, written, base));
+        }
+        let below = {
+            let state = self.state.read();
+            if let Some(op) = state.dirty.get(key) {
+                return Ok(written(op.value()));
+            }
+            // Taken together with the miss: a flush that moves the key down cannot come in between.
+            Arc::clone(&state.below)
+        };
+        below.find(key, written, base) // without the lock: a slow parent holds up this reader alone
+    }
+
+    /// The current cut. One atomic load if nothing was written since the last, else one publication.
+    pub(super) fn snapshot(&self) -> Snapshot<R> {
+        // Acquire: as in `find`.
+        if !self.changed.load(Ordering::Acquire) {
+            return Snapshot::new(self.published.load());
+        }
+        let (now, _replaced) = {
+            let state = self.state.write();
+            // Relaxed: it is written under this lock alone. Another reader may have published while we waited.
+            if !self.changed.load(Ordering::Relaxed) {
+                return Snapshot::new(self.published.load());
+            }
+            self.show(&state)
+        };
+        now
+    }
+
+    /// Whether a flush would have something to commit.
+    pub(super) fn is_dirty(&self) -> bool {
+        let state = self.state.read();
+        !state.dirty.is_empty() || !state.frozen.is_empty()
+    }
+
+    /// Says `op` of `key`.
+    pub(super) fn write(&self, key: R::Key, op: Op<R::Value>) {
+        let writing = self.writing.lock();
+        let replaced = {
+            let mut state = self.state.write();
+            // Relaxed: who sees it takes the lock, and who must see it is after this lock's release.
+            self.changed.store(true, Ordering::Relaxed);
+            state.dirty.insert(key, op)
+        };
+        drop(writing);
+        drop(replaced); // the caller's type: its drop may take long
+    }
+
+    /// Applies `batch` as one and returns the cut that shows it.
+    pub(super) fn apply(&self, batch: WriteBatch<R::Key, R::Value>) -> Snapshot<R> {
+        let writing = self.writing.lock();
+        let mut dirty = self.state.read().dirty.clone();
+        for (key, op) in batch {
+            dirty.insert(key, op); // to the copy: until the swap, readers and snapshots go on with the original
+        }
+        let (now, retired) = self.publish(|state| mem::replace(&mut state.dirty, dirty));
+        drop(writing);
+        drop(retired);
+        now
+    }
+
+    /// Moves what is dirty down into the frozen layer, merged with what an earlier flush failed to commit, and returns
+    /// it. Until [`thaw`](Self::thaw) nobody else touches it. Shows the same entries before and after.
+    ///
+    /// O(1), or O(smaller layer) if there was a failure; readers do not wait for that either.
+    pub(super) fn freeze(&self) -> Overlay<R::Key, R::Value> {
+        let writing = self.writing.lock(); // so that the dirty map merged here is the dirty map taken below
+        let (dirty, failed) = {
+            let state = self.state.read();
+            (state.dirty.clone(), state.frozen.clone())
+        };
+        let frozen = dirty.union(failed); // of a key in both, the newer: the dirty one's
+        let (_, retired) = self.publish(|state| {
+            state.committing = true;
+            let base = Arc::clone(&state.base);
+            (mem::take(&mut state.dirty), state.lay(frozen.clone(), base))
+        });
+        drop(writing);
+        drop(retired);
+        frozen
+    }
+
+    /// Ends what [`freeze`](Self::freeze) began: the frozen layer, if it is still there, is an overlay like another.
+    pub(super) fn thaw(&self) {
+        self.state.write().committing = false;
+    }
+
+    /// The frozen layer is in `base` now: one publication shows the one without the other.
+    pub(super) fn land(&self, base: Cut<R>) {
+        let base = Arc::new(base);
+        drop(self.publish(|state| state.lay(Overlay::new(), base)));
+    }
+
+    /// Puts `base` under what is written.
+    pub(super) fn rebase(&self, base: Cut<R>) {
+        let base = Arc::new(base);
+        drop(self.publish(|state| {
+            let frozen = state.frozen.clone();
+            state.lay(frozen, base)
+        }));
+    }
+
+    /// Drops what is written, except what a flush is committing, and puts `base`, if given, under it.
+    pub(super) fn discard(&self, base: Option<Cut<R>>) {
+        let base = base.map(Arc::new);
+        let writing = self.writing.lock(); // a batch being applied would bring back the map it was copied from
+        let retired = self.publish(|state| {
+            let base = base.unwrap_or_else(|| Arc::clone(&state.base));
+            let frozen = if state.committing { state.frozen.clone() } else { Overlay::new() };
+            (mem::take(&mut state.dirty), state.lay(frozen, base))
+        });
+        drop(writing);
+        drop(retired);
+    }
+
+    /// Makes `change` and publishes the state after it, as one. Returns the new cut, and what was taken out and
+    /// replaced, to be dropped where it holds up nobody.
+    fn publish<T>(&self, change: impl FnOnce(&mut State<R>) -> T) -> (Snapshot<R>, (T, Arc<Cut<R>>)) {
+        let mut state = self.state.write();
+        let taken = change(&mut state);
+        let (now, replaced) = self.show(&state);
+        (now, (taken, replaced))
+    }
+
+    /// Puts the cut that `state` makes into the cell; the caller holds the write lock it came from. Returns it, and the
+    /// one it replaces.
+    fn show(&self, state: &State<R>) -> (Snapshot<R>, Arc<Cut<R>>) {
+        let now = Cut::over(&state.dirty, &state.below);
+        let replaced = self.published.swap(Arc::clone(&now));
+        // Release, and after the cut is stored: who sees it clear sees that cut. See `changed`.
+        self.changed.store(false, Ordering::Release);
+        (Snapshot::new(now), replaced)
+    }
+}
