@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+/// Which room may use which, and what every file looks like.
+mod architecture;
 /// Every promise of a store, kept by every adapter.
 mod contract;
 /// Blocks in parallel against the oracle.
