@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use cachekv::evm::{Account, BlockInput, Error, Receipt, receipts};
+use cachekv::evm::{Account, BlockInput, Error, Machine, Receipt, receipts};
 use revm::bytecode::Bytecode;
 use revm::context::TxEnv;
 use revm::database_interface::DBErrorMarker;
@@ -40,8 +40,7 @@ pub(crate) fn blocks(folder: &Path) -> Vec<PathBuf> {
 
 /// Runs the block's transactions in their order, and gives what they leave on record and in the state.
 pub(crate) fn execute(input: &BlockInput) -> (Vec<Receipt>, FinalState) {
-    let mut state =
-        State { input, accounts: input.pre_state.clone(), codes: input.codes.clone().into_iter().collect() };
+    let mut state = State::new(input);
     let mut results = Vec::new();
     for tx in &input.transactions {
         let mut evm = Context::mainnet()
@@ -71,7 +70,12 @@ pub(crate) struct Lack(#[from] Error);
 
 impl DBErrorMarker for Lack {}
 
-impl State<'_> {
+impl<'a> State<'a> {
+    /// The state before the block.
+    fn new(input: &'a BlockInput) -> Self {
+        Self { input, accounts: input.pre_state.clone(), codes: input.codes.clone().into_iter().collect() }
+    }
+
     /// Takes over what one transaction changed.
     fn commit(&mut self, changes: EvmState) {
         for (address, account) in changes {
@@ -105,6 +109,22 @@ impl State<'_> {
             }
         }
     }
+}
+
+/// Runs the block's transactions in their order on the crate's machine, and pays each reward afterwards.
+pub(crate) fn execute_unrewarded(input: &BlockInput) -> (Vec<Receipt>, FinalState) {
+    let mut state = State::new(input);
+    let (cfg, mut machine) = (input.fork.cfg(), Machine::default());
+    let mut results = Vec::new();
+    for tx in &input.transactions {
+        let done = machine.run(&cfg, &input.env, &tx.env, &mut state).unwrap();
+        results.push((tx.env.tx_type, done.result));
+        state.commit(done.state);
+        if !done.reward.is_zero() {
+            state.accounts.entry(input.env.beneficiary).or_default().balance += done.reward;
+        }
+    }
+    (receipts(results), state.accounts)
 }
 
 impl Database for State<'_> {

@@ -5,7 +5,7 @@
 use cachekv::evm::{BlockFiles, Codes, Transfer, verify};
 use revm::primitives::KECCAK_EMPTY;
 
-use crate::evm_oracle::{blocks, execute, folder};
+use crate::evm_oracle::{blocks, execute, execute_unrewarded, folder};
 
 #[test]
 fn real_blocks_equal_their_headers() {
@@ -52,4 +52,14 @@ fn plain_transfers_use_the_gas_they_say() {
     }
     println!("{plain} plain transfers");
     assert!(plain > 0);
+}
+
+#[test]
+fn rewards_can_be_paid_afterwards() {
+    let Some(folder) = folder() else { return };
+    let codes = Codes::read(folder.join("codes.json.gz")).unwrap();
+    for block in blocks(&folder) {
+        let input = BlockFiles::in_folder(&block).read_with(&codes).unwrap();
+        assert_eq!(execute_unrewarded(&input), execute(&input), "block {}", input.header.number);
+    }
 }
