@@ -1,6 +1,8 @@
 //! The state store under an optimistic parallel executor.
 
 pub mod cachekv;
+#[cfg(feature = "evm")]
+pub mod evm;
 pub mod executor;
 pub mod kv;
 pub mod multiversion;

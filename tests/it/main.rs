@@ -9,6 +9,15 @@ mod architecture;
 mod contract;
 /// Blocks in parallel against the oracle.
 mod differential;
+/// Wrong Ethereum input gives errors that name their place.
+#[cfg(feature = "evm")]
+mod evm_input;
+/// Plain sequential execution of an Ethereum block, by code of its own.
+#[cfg(feature = "evm")]
+mod evm_oracle;
+/// The reference against the headers of real blocks.
+#[cfg(feature = "evm")]
+mod evm_reference;
 /// The merge iterator against an ordered map.
 mod merge;
 /// Sequential execution over a `BTreeMap`, by code of its own.

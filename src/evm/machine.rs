@@ -1,0 +1,150 @@
+//! The virtual machine of one worker: transactions in, results and changed accounts out, the fee kept apart.
+//!
+//! Nearly every transaction of a block pays the fee recipient. Run as is, each would read and write that account, and
+//! the block would be one chain. So the machine pays nobody: it says what is to be paid ([`Executed::reward`]), which
+//! the executor then adds without reading.
+//!
+//! A machine outlives the state that a transaction reads: the database is lent to it for one run. What is costly to
+//! make, frames with their stacks and the journal's tables, it keeps between runs.
+
+use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
+use std::mem;
+use std::rc::Rc;
+
+use revm::context::{BlockEnv, CfgEnv, Evm, FrameStack, JournalInner, LocalContext, TxEnv};
+use revm::context_interface::journaled_state::entry::JournalEntry;
+use revm::context_interface::result::{EVMError, ExecutionResult, HaltReason};
+use revm::context_interface::{Block, Cfg, ContextTr, JournalTr, LocalContextTr, Transaction};
+use revm::handler::instructions::EthInstructions;
+use revm::handler::{EthFrame, EthPrecompiles, EvmTr, EvmTrError, FrameResult, Handler, MainnetEvm};
+use revm::interpreter::interpreter::EthInterpreter;
+use revm::primitives::U256;
+use revm::primitives::hardfork::SpecId;
+use revm::state::EvmState;
+use revm::{Context, Database, Journal};
+
+/// What one transaction did.
+#[derive(Clone, Debug)]
+pub struct Executed {
+    /// How it ended, with its gas and logs.
+    pub result: ExecutionResult,
+    /// The accounts that it loaded, changed or not; without the reward of the fee recipient.
+    pub state: EvmState,
+    /// What the fee recipient is to be paid, on top of the balance it has in `state` or before.
+    pub reward: U256,
+}
+
+/// A virtual machine that is used for one transaction after the other.
+///
+/// Not `Send`: each thread has its own. Making one costs about as much as a hundred accesses to the state.
+pub struct Machine {
+    spec: SpecId,
+    frames: FrameStack<EthFrame<EthInterpreter>>,
+    journal: JournalInner<JournalEntry>,
+    memory: Rc<RefCell<Vec<u8>>>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            spec: SpecId::default(),
+            frames: FrameStack::new_prealloc(8),
+            journal: JournalInner::new(),
+            memory: LocalContext::default().shared_memory_buffer,
+        }
+    }
+}
+
+impl Machine {
+    /// Runs `tx` in the block `block` under the rules `cfg`, over the state that `db` reads.
+    ///
+    /// The machine is as good as new afterwards, also after an error.
+    ///
+    /// # Errors
+    /// [`EVMError::Database`] with the database's own error if a read failed; [`EVMError::Transaction`] if the
+    /// transaction is invalid on this state; the others if the block or the machine is at fault.
+    pub fn run<DB: Database>(
+        &mut self,
+        cfg: &CfgEnv,
+        block: &BlockEnv,
+        tx: &TxEnv,
+        db: DB,
+    ) -> Result<Executed, EVMError<DB::Error>> {
+        let mut evm = self.lend(cfg, block, tx, db);
+        let mut handler = Unrewarded { reward: Cell::new(U256::ZERO), machine: PhantomData };
+        let result: Result<_, EVMError<DB::Error>> = handler.run(&mut evm);
+        // Also after an error: the journal holds what was loaded from a state that may be another one next time.
+        let state = evm.ctx.journaled_state.inner.finalize();
+        (self.journal, self.frames) = (evm.ctx.journaled_state.inner, evm.frame_stack);
+        Ok(Executed { result: result?, state, reward: handler.reward.get() })
+    }
+
+    /// The machine around `db`, with all that is kept between runs.
+    fn lend<'a, DB: Database>(
+        &mut self,
+        cfg: &'a CfgEnv,
+        block: &'a BlockEnv,
+        tx: &'a TxEnv,
+        db: DB,
+    ) -> MainnetEvm<Lent<'a, DB>> {
+        let mut inner = mem::replace(&mut self.journal, JournalInner::new());
+        if self.spec != cfg.spec {
+            // The journal keeps which precompiles are warm.
+            (self.spec, inner) = (cfg.spec, JournalInner::new());
+        }
+        inner.set_spec_id(cfg.spec);
+        inner.set_eip7708_config(cfg.is_eip7708_disabled(), cfg.is_eip8246_delayed_clear_disabled());
+        let shared_memory_buffer = Rc::clone(&self.memory);
+        let mut local = LocalContext { shared_memory_buffer, precompile_error_message: None };
+        local.clear(); // of what a run that panicked left behind
+        let ctx = Context {
+            block,
+            tx,
+            cfg,
+            journaled_state: Journal::new_with_inner(db, inner),
+            chain: (),
+            local,
+            error: Ok(()),
+        };
+        Evm {
+            ctx,
+            inspector: (),
+            instruction: EthInstructions::new_mainnet_with_spec(cfg.spec),
+            precompiles: EthPrecompiles::new(cfg.spec),
+            frame_stack: mem::take(&mut self.frames),
+        }
+    }
+}
+
+/// What a running machine sees: everything lent but the journal.
+type Lent<'a, DB> = Context<&'a BlockEnv, &'a TxEnv, &'a CfgEnv, DB, Journal<DB>, ()>;
+
+/// Mainnet's handling of a transaction, but for the last step: the reward is noted instead of paid.
+struct Unrewarded<EVM, ERROR> {
+    reward: Cell<U256>,
+    machine: PhantomData<(EVM, ERROR)>,
+}
+
+impl<EVM, ERROR> Handler for Unrewarded<EVM, ERROR>
+where
+    EVM: EvmTr<Context: ContextTr<Journal: JournalTr<State = EvmState>>, Frame = EthFrame<EthInterpreter>>,
+    ERROR: EvmTrError<EVM>,
+{
+    type Evm = EVM;
+    type Error = ERROR;
+    type HaltReason = HaltReason;
+
+    fn reward_beneficiary(&self, evm: &mut EVM, exec_result: &mut FrameResult) -> Result<(), ERROR> {
+        let ctx = evm.ctx_ref();
+        let base_fee = u128::from(ctx.block().basefee());
+        let price = ctx.tx().effective_gas_price(base_fee);
+        // Since London, the base fee is burned.
+        let london = ctx.cfg().spec().into().is_enabled_in(SpecId::LONDON);
+        let price = if london { price.saturating_sub(base_fee) } else { price };
+        let gas = exec_result.gas();
+        let used = gas.used().saturating_sub(gas.reservoir());
+        self.reward.set(U256::from(price) * U256::from(used));
+        Ok(())
+    }
+}

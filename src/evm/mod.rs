@@ -1,0 +1,28 @@
+//! Real Ethereum blocks: read from files, run on the parallel executor, and checked against their headers.
+//!
+//! A block comes as a folder of JSON files and becomes a [`BlockInput`]; what its transactions leave on record are
+//! [`Receipt`]s, and [`verify`] says whether they are those of the block. Only mainnet is known. Whatever the files hold,
+//! the answer is a value or a typed [`Error`] that names file, transaction and field: never a panic.
+
+mod codes;
+mod error;
+mod fork;
+mod header;
+mod input;
+mod json;
+mod machine;
+mod prestate;
+mod receipts;
+mod transaction;
+mod transfer;
+
+pub use codes::Codes;
+pub use error::{Error, Place, WhereLooked};
+pub use fork::{BlobLimits, Fork, MAINNET};
+pub use header::Header;
+pub use input::{BlockFiles, BlockInput};
+pub use machine::{Executed, Machine};
+pub use prestate::{Account, Accounts};
+pub use receipts::{Mismatch, Receipt, block_bloom, gas_used, receipts, receipts_root, verify};
+pub use transaction::Transaction;
+pub use transfer::{Transfer, is_precompile};
