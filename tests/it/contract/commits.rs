@@ -113,21 +113,32 @@ pub(super) fn a_batch_is_seen_whole_or_not_at_all<S: Store>(make: impl Fn() -> F
 }
 
 pub(super) fn no_concurrent_commit_is_lost<S: Store>(make: impl Fn() -> Fixture<S>) {
+    const THREADS: usize = 4;
+    const ROUNDS: usize = 12;
+    const SHARED: usize = 300; // enough of them that commits overlap
     let fixture = make();
     let store = &fixture.store;
+    let start = std::sync::Barrier::new(THREADS);
     std::thread::scope(|scope| {
-        for thread in 0..4 {
+        for thread in 0..THREADS {
+            let start = &start;
             scope.spawn(move || {
-                for n in 0..10 {
-                    let key = bytes(&format!("{thread}/{n}"));
-                    let batch = [(key.clone(), Op::Put(key.clone())), (bytes("shared"), Op::Put(key.clone()))];
-                    let after = store.commit(batch.into_iter().collect()).unwrap();
-                    assert_eq!(after.get(&key).unwrap(), Some(key));
+                start.wait();
+                for n in 0..ROUNDS {
+                    let own = bytes(&format!("own {thread}/{n}"));
+                    let shared = (0..SHARED).map(|key| bytes(&format!("shared {key}")));
+                    let batch = shared.chain([own.clone()]).map(|key| (key, Op::Put(own.clone()))).collect();
+                    let after = store.commit(batch).unwrap();
+                    assert_eq!(after.get(&own).unwrap(), Some(own));
                 }
             });
         }
     });
-    assert_eq!(fixture.snapshot().range(..).count(), 41);
+    let state = fixture.snapshot();
+    assert_eq!(state.range(..bytes("shared")).count(), THREADS * ROUNDS);
+    assert_eq!(state.range(bytes("shared")..).count(), SHARED);
+    let last = get(&state, "shared 0");
+    assert!(state.range(bytes("shared")..).all(|entry| Some(entry.unwrap().1) == last), "a mixture of batches");
 }
 
 pub(super) fn an_empty_batch_changes_nothing<S: Store>(make: impl Fn() -> Fixture<S>) {
