@@ -127,3 +127,34 @@ impl<K: Ord, V> FromIterator<(K, Op<V>)> for WriteBatch<K, V> {
         Self { ops }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// One by one or collected, a batch is the map of each key's last operation, in key order.
+        #[test]
+        fn it_is_a_map_of_last_operations(ops in proptest::collection::vec((0..12u8, any::<Option<u8>>()), 0..40)) {
+            let ops: Vec<_> = ops.into_iter().map(|(key, value)| (key, value.map_or(Op::Delete, Op::Put))).collect();
+            let due: BTreeMap<_, _> = ops.iter().cloned().collect();
+            let collected: WriteBatch<_, _> = ops.iter().cloned().collect();
+            let mut one_by_one = WriteBatch::new();
+            for (key, op) in ops {
+                match op {
+                    Op::Put(value) => one_by_one.put(key, value),
+                    Op::Delete => one_by_one.delete(key),
+                }
+            }
+            prop_assert_eq!(&one_by_one, &collected);
+            prop_assert!(collected.iter().eq(due.iter()));
+            prop_assert_eq!((collected.len(), collected.is_empty()), (due.len(), due.is_empty()));
+            prop_assert!((0..12).all(|key| collected.get(&key) == due.get(&key)));
+            prop_assert!(collected.into_iter().eq(due));
+        }
+    }
+}

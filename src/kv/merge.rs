@@ -17,7 +17,7 @@
 use smallvec::SmallVec;
 use std::cmp::Ordering;
 
-/// An iterator over several ordered sources, newest first; see the [module](self) for what it yields.
+/// An iterator over several ordered sources, newest first; of several entries for a key the newest source's stands.
 ///
 /// Sources must be strictly ascending from the front and descending from the back. A source's error is yielded when the
 /// walk needs an entry of that source, and ends it.

@@ -85,3 +85,35 @@ impl<K> RangeBounds<K> for KeyRange<K> {
         self.end.as_ref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_empty_when_no_key_can_lie_in_it() {
+        let bounds = |key| [Bound::Unbounded, Bound::Included(key), Bound::Excluded(key)];
+        for start in (0..8).step_by(2).flat_map(bounds) {
+            for end in (0..8).step_by(2).flat_map(bounds) {
+                let range = KeyRange { start, end };
+                // The odd keys lie between the bounds: two different bounds in order always have one between them.
+                assert_eq!(range.is_empty(), !(-1..9).any(|key| range.contains(&key)), "{range:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_the_range_of_what_begins_with_it() {
+        let strings = [0, 1, 0xfe, 0xff].map(|byte| vec![byte]);
+        let longer = |s: &Vec<u8>| [0, 1, 0xfe, 0xff].map(|byte| [s.as_slice(), &[byte]].concat());
+        let two: Vec<_> = strings.iter().flat_map(longer).collect();
+        let three = two.iter().flat_map(longer);
+        let all: Vec<_> = [vec![]].into_iter().chain(strings).chain(three).chain(two.clone()).collect();
+        for prefix in &all {
+            let range = KeyRange::prefix(prefix);
+            for key in &all {
+                assert_eq!(range.contains(&Bytes::from(key.clone())), key.starts_with(prefix), "{key:?} in {range:?}");
+            }
+        }
+    }
+}

@@ -9,9 +9,37 @@ use std::sync::Arc;
 /// The table of the entries.
 pub(super) const ENTRIES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("cachekv");
 
+/// A database whose closing cannot panic: after a panic in a commit, redb's own `drop` does.
+pub(super) struct Db(Option<Database>);
+
+impl Db {
+    pub(super) fn new(db: Database) -> Self {
+        Self(Some(db))
+    }
+
+    pub(super) fn get(&self) -> Result<&Database, redb::Error> {
+        self.0.as_ref().ok_or(redb::Error::DatabaseClosed)
+    }
+
+    pub(super) fn get_mut(&mut self) -> Result<&mut Database, redb::Error> {
+        self.0.as_mut().ok_or(redb::Error::DatabaseClosed)
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        let db = self.0.take();
+        // A database that is not closed properly is repaired when it is opened next.
+        let _closed = guarded(|| {
+            drop(db);
+            Ok(())
+        });
+    }
+}
+
 /// An open database file, closed with the last that uses it.
 pub(super) struct OpenFile {
-    pub(super) db: Database,
+    pub(super) db: Db,
     pub(super) path: PathBuf,
     /// The path in words, for errors.
     pub(super) name: Arc<str>,

@@ -1,7 +1,7 @@
 //! Opening a file as a store: telling what it is before anything is written to it, and saying why not.
 
 use super::super::OpenCause;
-use super::file::{ENTRIES, guarded};
+use super::file::{Db, ENTRIES, guarded};
 use super::gate::Gate;
 use redb::backends::FileBackend;
 use redb::{Database, ReadTransaction, ReadableDatabase, StorageBackend, StorageError, TableDefinition, TableError};
@@ -20,13 +20,13 @@ const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
 
 /// Opens the database at `path` behind a gate, and checks that it is a store; makes it one if it holds nothing yet and
 /// `create` says so. The file is as it was until the gate is passed.
-pub(super) fn open_gated(path: &Path, create: bool) -> Result<(Database, Gate), OpenCause> {
+pub(super) fn open_gated(path: &Path, create: bool) -> Result<(Db, Gate), OpenCause> {
     let file = open_file(path, create)?;
     let backend = FileBackend::new(file).map_err(cause)?;
     check_magic(&backend, create)?;
     let gate = Gate::new(backend);
-    let db = guarded(|| Ok(Database::builder().create_with_backend(gate.clone())?)).map_err(cause)?;
-    guarded(|| Ok(recognise(&db, create))).map_err(cause)??;
+    let db = guarded(|| Ok(Database::builder().create_with_backend(gate.clone())?)).map(Db::new).map_err(cause)?;
+    guarded(|| Ok(recognise(db.get()?, create))).map_err(cause)??;
     Ok((db, gate))
 }
 

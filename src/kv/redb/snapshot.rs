@@ -41,7 +41,7 @@ struct State {
 impl RedbSnapshot {
     /// The current state of `file`.
     pub(super) fn new(file: &Arc<OpenFile>) -> Result<Self, Error> {
-        let entries = file.read(|| Ok(file.db.begin_read()?.open_table(ENTRIES)?))?;
+        let entries = file.read(|| Ok(file.db.get()?.begin_read()?.open_table(ENTRIES)?))?;
         Ok(Self { state: Arc::new(State { entries, file: Arc::clone(file) }) })
     }
 }
@@ -64,9 +64,6 @@ impl KvRead for RedbSnapshot {
     }
 
     fn scan(&self, range: KeyRange<Bytes>) -> RedbIter {
-        if range.is_empty() {
-            return RedbIter { walk: Walk::Done };
-        }
         let state = Arc::clone(&self.state);
         let bounds: (Bound<&[u8]>, Bound<&[u8]>) =
             (range.start_bound().map(|key| key.as_ref()), range.end_bound().map(|key| key.as_ref()));

@@ -81,7 +81,7 @@ impl RedbStore {
         let path = path.as_ref();
         let check = || {
             let (mut db, _gate) = open_gated(path, false)?; // never passed: nothing is written
-            match guarded(|| Ok(db.check_integrity()?)) {
+            match guarded(|| Ok(db.get_mut()?.check_integrity()?)) {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(OpenCause::Corrupted("pages do not agree with each other".into())),
                 Err(error) => Err(cause(error)),
@@ -124,7 +124,7 @@ impl KvStore for RedbStore {
         }
         check_sizes(&self.file.name, &batch)?;
         let _one = self.commit.lock();
-        guarded(|| write(&self.file.db, &batch))
+        guarded(|| write(self.file.db.get()?, &batch))
             .map_err(|error| Error::Commit { store: Arc::clone(&self.file.name), source: Arc::new(error) })?;
         self.snapshot()
     }

@@ -1,11 +1,11 @@
 //! What a commit does: puts, deletes, batches as a whole.
 
-use super::{Fixture, Store, bytes, get, keys};
+use super::{ByteStore, Fixture, bytes, get, keys};
 use bytes::Bytes;
 use cachekv::kv::{KvRead, Op, WriteBatch};
 use std::ops::Bound;
 
-pub(super) fn a_new_store_is_empty<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn a_new_store_is_empty<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let state = make().snapshot();
     assert_eq!(get(&state, "a"), None);
     assert_eq!(get(&state, ""), None);
@@ -13,7 +13,7 @@ pub(super) fn a_new_store_is_empty<S: Store>(make: impl Fn() -> Fixture<S>) {
     assert_eq!(keys(state.range(..).rev()), "");
 }
 
-pub(super) fn what_is_put_can_be_got<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn what_is_put_can_be_got<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let fixture = make();
     fixture.write([("a", Some("1")), ("c", Some("3"))]);
     let state = fixture.snapshot();
@@ -22,7 +22,7 @@ pub(super) fn what_is_put_can_be_got<S: Store>(make: impl Fn() -> Fixture<S>) {
     assert_eq!(get(&state, "c"), Some(bytes("3")));
 }
 
-pub(super) fn a_missing_key_is_not_an_empty_value<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn a_missing_key_is_not_an_empty_value<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let fixture = make();
     fixture.write([("empty", Some("")), ("gone", Some("")), ("z", Some("z"))]);
     fixture.write([("gone", None)]);
@@ -33,7 +33,7 @@ pub(super) fn a_missing_key_is_not_an_empty_value<S: Store>(make: impl Fn() -> F
     assert_eq!(keys(state.range(..)), "empty z");
 }
 
-pub(super) fn the_empty_key_is_a_key<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn the_empty_key_is_a_key<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let fixture = make();
     let held = fixture.write([("", Some("first")), ("a", Some("1"))]);
     let entries: Vec<_> = held.range(..).map(Result::unwrap).collect();
@@ -46,7 +46,7 @@ pub(super) fn the_empty_key_is_a_key<S: Store>(make: impl Fn() -> Fixture<S>) {
     assert_eq!(get(&held, ""), Some(bytes("first")));
 }
 
-pub(super) fn the_last_write_wins<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn the_last_write_wins<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let fixture = make();
     for value in ["1", "2", "3"] {
         assert_eq!(get(&fixture.write([("a", Some(value))]), "a"), Some(bytes(value)));
@@ -54,7 +54,7 @@ pub(super) fn the_last_write_wins<S: Store>(make: impl Fn() -> Fixture<S>) {
     assert_eq!(fixture.snapshot().range(..).count(), 1);
 }
 
-pub(super) fn deleting_an_absent_key_is_legal<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn deleting_an_absent_key_is_legal<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let fixture = make();
     assert_eq!(keys(fixture.write([("never", None)]).range(..)), "");
     fixture.write([("a", Some("1")), ("b", Some("2"))]);
@@ -62,7 +62,7 @@ pub(super) fn deleting_an_absent_key_is_legal<S: Store>(make: impl Fn() -> Fixtu
     assert_eq!(keys(fixture.write([("a", None)]).range(..)), "b");
 }
 
-pub(super) fn within_a_batch_the_last_operation_counts<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn within_a_batch_the_last_operation_counts<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let fixture = make();
     fixture.write([("there", Some("old")), ("here", Some("old"))]);
     let after = fixture.write([
@@ -85,7 +85,7 @@ pub(super) fn within_a_batch_the_last_operation_counts<S: Store>(make: impl Fn()
     }
 }
 
-pub(super) fn a_batch_is_seen_whole_or_not_at_all<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn a_batch_is_seen_whole_or_not_at_all<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     const ROUNDS: u32 = 40;
     let fixture = make();
     let round = |n: u32| ["a", "m", "z"].map(|key| (bytes(key), Op::Put(bytes(&n.to_string()))));
@@ -112,25 +112,36 @@ pub(super) fn a_batch_is_seen_whole_or_not_at_all<S: Store>(make: impl Fn() -> F
     });
 }
 
-pub(super) fn no_concurrent_commit_is_lost<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn no_concurrent_commit_is_lost<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
+    const THREADS: usize = 4;
+    const ROUNDS: usize = 12;
+    const SHARED: usize = 300; // enough of them that commits overlap
     let fixture = make();
     let store = &fixture.store;
+    let start = std::sync::Barrier::new(THREADS);
     std::thread::scope(|scope| {
-        for thread in 0..4 {
+        for thread in 0..THREADS {
+            let start = &start;
             scope.spawn(move || {
-                for n in 0..10 {
-                    let key = bytes(&format!("{thread}/{n}"));
-                    let batch = [(key.clone(), Op::Put(key.clone())), (bytes("shared"), Op::Put(key.clone()))];
-                    let after = store.commit(batch.into_iter().collect()).unwrap();
-                    assert_eq!(after.get(&key).unwrap(), Some(key));
+                start.wait();
+                for n in 0..ROUNDS {
+                    let own = bytes(&format!("own {thread}/{n}"));
+                    let shared = (0..SHARED).map(|key| bytes(&format!("shared {key}")));
+                    let batch = shared.chain([own.clone()]).map(|key| (key, Op::Put(own.clone()))).collect();
+                    let after = store.commit(batch).unwrap();
+                    assert_eq!(after.get(&own).unwrap(), Some(own));
                 }
             });
         }
     });
-    assert_eq!(fixture.snapshot().range(..).count(), 41);
+    let state = fixture.snapshot();
+    assert_eq!(state.range(..bytes("shared")).count(), THREADS * ROUNDS);
+    assert_eq!(state.range(bytes("shared")..).count(), SHARED);
+    let last = get(&state, "shared 0");
+    assert!(state.range(bytes("shared")..).all(|entry| Some(entry.unwrap().1) == last), "a mixture of batches");
 }
 
-pub(super) fn an_empty_batch_changes_nothing<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn an_empty_batch_changes_nothing<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let fixture = make();
     assert_eq!(keys(fixture.commit(WriteBatch::new()).range(..)), "");
     fixture.write([("a", Some("1"))]);
@@ -139,7 +150,7 @@ pub(super) fn an_empty_batch_changes_nothing<S: Store>(make: impl Fn() -> Fixtur
     assert_eq!(keys(fixture.snapshot().range(..)), "a");
 }
 
-pub(super) fn a_large_batch_is_kept<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn a_large_batch_is_kept<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     const KEYS: u32 = 10_000;
     let fixture = make();
     let key = |n: u32| Bytes::copy_from_slice(&n.to_be_bytes());

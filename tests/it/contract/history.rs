@@ -1,6 +1,6 @@
 //! Random histories against a map, with snapshots that are looked at again at the end.
 
-use super::{Fixture, Store, op};
+use super::{ByteStore, Fixture, op};
 use bytes::Bytes;
 use cachekv::kv::{KeyRange, KvRead};
 use proptest::prelude::*;
@@ -53,7 +53,7 @@ fn agree(state: &impl KvRead<Key = Bytes, Value = Bytes>, model: &Map, looks: &[
     Ok(())
 }
 
-pub(super) fn random_histories_agree_with_a_map<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn random_histories_agree_with_a_map<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let history = (proptest::collection::vec(some_commit(), 1..10), proptest::collection::vec(some_look(), 1..8));
     let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&history, |(commits, looks)| {

@@ -111,8 +111,8 @@ fn redb_fixture() -> Fixture<cachekv::kv::RedbStore> {
 }
 
 /// What the tests ask of a store; any adapter's.
-trait Store: KvStore<Key = Bytes, Value = Bytes> {}
-impl<S: KvStore<Key = Bytes, Value = Bytes>> Store for S {}
+trait ByteStore: KvStore<Key = Bytes, Value = Bytes> {}
+impl<S: KvStore<Key = Bytes, Value = Bytes>> ByteStore for S {}
 
 fn bytes(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())

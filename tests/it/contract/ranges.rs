@@ -1,11 +1,11 @@
 //! What a range yields, from either end.
 
-use super::{Fixture, Store, bytes, keys};
+use super::{ByteStore, Fixture, bytes, keys};
 use bytes::Bytes;
 use cachekv::kv::{KeyRange, KvRead, Op};
 use std::ops::Bound;
 
-pub(super) fn every_kind_of_bound_is_kept<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn every_kind_of_bound_is_kept<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let fixture = make();
     fixture.write(["b", "bb", "d", "f"].map(|key| (key, Some(key))));
     // Some of the state in one commit, some hidden by another: a layered store has it in two layers.
@@ -26,7 +26,7 @@ pub(super) fn every_kind_of_bound_is_kept<S: Store>(make: impl Fn() -> Fixture<S
     assert_eq!(keys(state.range(bytes("b")..=bytes("d"))), "b c d");
 }
 
-pub(super) fn ranges_without_keys_yield_nothing<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn ranges_without_keys_yield_nothing<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let fixture = make();
     fixture.write([("a", Some("1")), ("b", Some("2")), ("c", Some("3"))]);
     let state = fixture.snapshot();
@@ -49,7 +49,7 @@ pub(super) fn ranges_without_keys_yield_nothing<S: Store>(make: impl Fn() -> Fix
     }
 }
 
-pub(super) fn both_ends_meet_without_loss_or_repetition<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn both_ends_meet_without_loss_or_repetition<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let fixture = make();
     fixture.write(["a", "b", "c", "d", "e", "f"].map(|key| (key, Some(key))));
     fixture.write([("c", None), ("d", Some("again")), ("g", Some("g"))]);
@@ -72,7 +72,7 @@ pub(super) fn both_ends_meet_without_loss_or_repetition<S: Store>(make: impl Fn(
     }
 }
 
-pub(super) fn a_finished_iterator_stays_finished<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn a_finished_iterator_stays_finished<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let fixture = make();
     let state = fixture.write([("a", Some("1")), ("b", Some("2"))]);
     let mut walk = state.range(bytes("b")..);
@@ -82,7 +82,7 @@ pub(super) fn a_finished_iterator_stays_finished<S: Store>(make: impl Fn() -> Fi
     }
 }
 
-pub(super) fn an_iterator_does_not_see_later_commits<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn an_iterator_does_not_see_later_commits<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let fixture = make();
     fixture.write([("a", Some("1")), ("c", Some("1")), ("e", Some("1")), ("g", Some("1"))]);
     let mut walk = fixture.snapshot().range(..);
@@ -94,7 +94,7 @@ pub(super) fn an_iterator_does_not_see_later_commits<S: Store>(make: impl Fn() -
     assert_eq!(rest, [(bytes("c"), bytes("1")), (bytes("e"), bytes("1"))]);
 }
 
-pub(super) fn keys_are_ordered_as_bytes<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn keys_are_ordered_as_bytes<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let fixture = make();
     let sorted: [&[u8]; 8] = [b"", b"\0", b"\0\0", b"\0\xff", b"a", b"a\0", b"\xff", b"\xff\xff"];
     let put = |key: &&[u8]| (Bytes::copy_from_slice(key), Op::Put(Bytes::new()));

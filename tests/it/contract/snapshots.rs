@@ -1,9 +1,9 @@
 //! What a snapshot is: one state, unchanged, that needs nobody.
 
-use super::{Fixture, Store, bytes, get, keys};
+use super::{ByteStore, Fixture, bytes, get, keys};
 use cachekv::kv::{KvRead, Op};
 
-pub(super) fn commit_returns_a_snapshot_of_its_batch<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn commit_returns_a_snapshot_of_its_batch<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let fixture = make();
     fixture.write([("a", Some("0")), ("b", Some("0")), ("k", Some("kept"))]);
     let after = fixture.write([("a", Some("1")), ("b", None), ("c", Some("1"))]);
@@ -15,7 +15,7 @@ pub(super) fn commit_returns_a_snapshot_of_its_batch<S: Store>(make: impl Fn() -
     assert_eq!(get(&after, "k"), Some(bytes("kept")));
 }
 
-pub(super) fn a_snapshot_never_changes<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn a_snapshot_never_changes<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let fixture = make();
     let mut held = vec![fixture.snapshot()];
     for n in 1..=8 {
@@ -31,7 +31,7 @@ pub(super) fn a_snapshot_never_changes<S: Store>(make: impl Fn() -> Fixture<S>) 
     assert_eq!(keys(held[0].range(..)), "");
 }
 
-pub(super) fn a_clone_of_a_snapshot_is_the_same_state<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn a_clone_of_a_snapshot_is_the_same_state<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let fixture = make();
     let first = fixture.write([("a", Some("1"))]);
     let second = first.clone();
@@ -41,7 +41,7 @@ pub(super) fn a_clone_of_a_snapshot_is_the_same_state<S: Store>(make: impl Fn() 
     assert_eq!(keys(second.clone().range(..)), "a");
 }
 
-pub(super) fn snapshots_and_iterators_outlive_the_store<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn snapshots_and_iterators_outlive_the_store<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let Fixture { store, keep, .. } = make();
     store
         .commit([("a", "1"), ("b", "2"), ("c", "3")].map(|(k, v)| (bytes(k), Op::Put(bytes(v)))).into_iter().collect())
@@ -61,7 +61,7 @@ pub(super) fn snapshots_and_iterators_outlive_the_store<S: Store>(make: impl Fn(
     drop(keep);
 }
 
-pub(super) fn overlays_over_the_root_are_the_state<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn overlays_over_the_root_are_the_state<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let fixture = make();
     fixture.write([("a", Some("1")), ("b", Some("1")), ("c", Some("1"))]);
     fixture.write([("b", None), ("c", Some("2")), ("d", Some("2"))]);
@@ -75,7 +75,7 @@ pub(super) fn overlays_over_the_root_are_the_state<S: Store>(make: impl Fn() -> 
     assert!(state.root().overlays().is_empty());
 }
 
-pub(super) fn the_erased_snapshot_is_the_same_state<S: Store>(make: impl Fn() -> Fixture<S>) {
+pub(super) fn the_erased_snapshot_is_the_same_state<S: ByteStore>(make: impl Fn() -> Fixture<S>) {
     let fixture = make();
     fixture.write([("a", Some("1")), ("b", Some("2")), ("c", Some("3"))]);
     fixture.write([("b", None)]);

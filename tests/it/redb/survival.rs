@@ -127,12 +127,12 @@ fn an_empty_batch_does_not_touch_the_file() {
 fn an_entry_beyond_the_limit_is_refused_by_name() {
     let (_dir, path) = dir();
     let store = RedbStore::create(&path).unwrap();
-    let huge = Bytes::from(vec![0; 3 << 30]); // zeroed memory that nobody touches is not there
+    let huge = Bytes::from(vec![0; (3 << 30) + 1]); // zeroed memory that nobody touches is not there
     let key = bytes("key\n");
     let batch = [(bytes("a"), Op::Put(bytes("1"))), (key.clone(), Op::Put(huge.clone()))].into_iter().collect();
     let error = store.commit(batch).unwrap_err();
     assert!(
-        matches!(&error, Error::TooLarge { key, size, limit, .. } if key == "key\\n" && *size == limit + 4),
+        matches!(&error, Error::TooLarge { key, size, limit, .. } if key == "key\\n" && *size == limit + 5),
         "{error:?}"
     );
     assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
