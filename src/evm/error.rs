@@ -7,6 +7,7 @@ use std::sync::Arc;
 use revm::primitives::{Address, B256};
 
 use super::receipts::Mismatch;
+use crate::multiversion::ViewError;
 
 /// An error of the Ethereum room. Each names the file, the transaction and the field it is about.
 ///
@@ -120,6 +121,27 @@ pub enum Error {
         /// The block.
         number: u64,
     },
+    /// A transaction that the block cannot have contained: a nonce out of turn, a sender that cannot pay, too little gas.
+    #[error("block {block}: transaction {transaction} ({hash}) is invalid: {cause}")]
+    InvalidTransaction {
+        /// The block.
+        block: u64,
+        /// The transaction, counted from zero.
+        transaction: usize,
+        /// Its hash.
+        hash: B256,
+        /// What the virtual machine says of it.
+        cause: String,
+    },
+    /// A contract's code was needed that was not given with the state before the block.
+    #[error("the code with hash {hash} is needed and was not given")]
+    UnknownCode {
+        /// The hash.
+        hash: B256,
+    },
+    /// The state could not be read, or the execution is to be given up.
+    #[error(transparent)]
+    View(#[from] ViewError),
     /// The block was run, and is not the block that the header describes.
     #[error(transparent)]
     Mismatch(#[from] Mismatch),

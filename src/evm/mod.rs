@@ -4,7 +4,9 @@
 //! [`Receipt`]s, and [`verify`] says whether they are those of the block. Only mainnet is known. Whatever the files hold,
 //! the answer is a value or a typed [`Error`] that names file, transaction and field: never a panic.
 
+mod block;
 mod codes;
+mod database;
 mod error;
 mod fork;
 mod header;
@@ -13,9 +15,11 @@ mod json;
 mod machine;
 mod prestate;
 mod receipts;
+mod state;
 mod transaction;
 mod transfer;
 
+pub use block::Block;
 pub use codes::Codes;
 pub use error::{Error, Place, WhereLooked};
 pub use fork::{BlobLimits, Fork, MAINNET};
@@ -23,6 +27,7 @@ pub use header::Header;
 pub use input::{BlockFiles, BlockInput};
 pub use machine::{Executed, Machine};
 pub use prestate::{Account, Accounts};
-pub use receipts::{Mismatch, Receipt, block_bloom, gas_used, receipts, receipts_root, verify};
+pub use receipts::{Mismatch, Receipt, TxOutput, block_bloom, gas_used, receipts, receipts_root, verify};
+pub use state::{Change, Changes, StateKey, StateValue, accounts, store};
 pub use transaction::Transaction;
 pub use transfer::{Transfer, is_precompile};

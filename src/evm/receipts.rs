@@ -28,15 +28,33 @@ pub struct Receipt {
     pub bloom: Bloom,
 }
 
+/// What one transaction leaves on record, by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TxOutput {
+    /// The type of the transaction.
+    pub tx_type: u8,
+    /// Whether it succeeded: it neither reverted nor halted.
+    pub success: bool,
+    /// The gas it used.
+    pub gas_used: u64,
+    /// What it logged.
+    pub logs: Vec<Log>,
+}
+
+impl TxOutput {
+    /// What a transaction of type `tx_type` that ended with `result` leaves.
+    pub fn new<H>(tx_type: u8, result: ExecutionResult<H>) -> Self {
+        let (success, gas_used) = (result.is_success(), result.tx_gas_used());
+        Self { tx_type, success, gas_used, logs: result.into_logs() }
+    }
+}
+
 impl Receipt {
-    /// The receipt of a transaction of type `tx_type` that ended with `result`, after transactions that used
-    /// `gas_before` together.
-    pub fn new<H>(tx_type: u8, result: ExecutionResult<H>, gas_before: u64) -> Self {
-        let success = result.is_success();
-        let cumulative_gas_used = gas_before.saturating_add(result.tx_gas_used());
-        let logs = result.into_logs();
+    /// The receipt of a transaction that left `output`, after transactions that used `gas_before` together.
+    pub fn new(output: TxOutput, gas_before: u64) -> Self {
+        let TxOutput { tx_type, success, gas_used, logs } = output;
         let bloom = logs_bloom(&logs);
-        Self { tx_type, success, cumulative_gas_used, logs, bloom }
+        Self { tx_type, success, cumulative_gas_used: gas_before.saturating_add(gas_used), logs, bloom }
     }
 
     /// Writes the receipt as it is hashed into the receipts root: its type, unless that is 0, then a list in RLP.
@@ -54,11 +72,11 @@ impl Receipt {
     }
 }
 
-/// The receipts of a block whose transactions, given by their type, ended with these results, in their order.
-pub fn receipts<H>(results: impl IntoIterator<Item = (u8, ExecutionResult<H>)>) -> Vec<Receipt> {
+/// The receipts of a block whose transactions left these outputs, in their order.
+pub fn receipts(outputs: impl IntoIterator<Item = TxOutput>) -> Vec<Receipt> {
     let mut gas = 0;
-    let receipts = results.into_iter().map(|(tx_type, result)| {
-        let receipt = Receipt::new(tx_type, result, gas);
+    let receipts = outputs.into_iter().map(|output| {
+        let receipt = Receipt::new(output, gas);
         gas = receipt.cumulative_gas_used;
         receipt
     });

@@ -68,7 +68,8 @@ fn used_rooms(code: &str) -> Vec<String> {
             None => vec![rest.split(|c| !is_name(c)).next().unwrap_or("").to_owned()],
             Some(list) => {
                 let list = list.split("};").next().unwrap_or("");
-                let top = list.split(',').map(|item| item.trim().split(|c| !is_name(c)).next().unwrap_or("").to_owned());
+                let top =
+                    list.split(',').map(|item| item.trim().split(|c| !is_name(c)).next().unwrap_or("").to_owned());
                 top.collect()
             }
         })
@@ -134,7 +135,8 @@ fn functions_fit_a_screen() {
         for (at, line) in code(&source.text).lines().enumerate() {
             let indent = line.len() - line.trim_start().len();
             let text = line.trim_start();
-            let is_fn = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn "].iter().any(|start| text.starts_with(start));
+            let is_fn =
+                ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn "].iter().any(|start| text.starts_with(start));
             if begun.is_none() && is_fn && !text.ends_with(';') && !text.ends_with('}') {
                 begun = Some((at, indent, text.to_owned()));
             } else if let Some((from, depth, name)) = &begun

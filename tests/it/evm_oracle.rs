@@ -8,10 +8,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use cachekv::evm::{Account, BlockInput, Error, Machine, Receipt, receipts};
+use cachekv::evm::{Account, BlockInput, Error, Machine, Receipt, TxOutput, receipts};
 use revm::bytecode::Bytecode;
 use revm::context::TxEnv;
 use revm::database_interface::DBErrorMarker;
+use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, B256, KECCAK_EMPTY, U256};
 use revm::state::{Account as EvmAccount, AccountInfo, EvmState};
 use revm::{Context, Database, ExecuteEvm, MainBuilder, MainContext};
@@ -50,7 +51,7 @@ pub(crate) fn execute(input: &BlockInput) -> (Vec<Receipt>, FinalState) {
             .with_db(&mut state)
             .build_mainnet();
         let done = evm.transact(tx.env.clone()).unwrap_or_else(|error| panic!("transaction {}: {error}", tx.hash));
-        results.push((tx.env.tx_type, done.result));
+        results.push(TxOutput::new(tx.env.tx_type, done.result));
         state.commit(done.state);
     }
     (receipts(results), state.accounts)
@@ -82,7 +83,8 @@ impl<'a> State<'a> {
             if !account.is_touched() {
                 continue;
             }
-            if account.is_selfdestructed() || (account.is_empty() && !account.is_created()) {
+            let cleared = account.is_empty() && self.input.fork.has(SpecId::SPURIOUS_DRAGON);
+            if account.is_selfdestructed() || cleared {
                 self.accounts.remove(&address);
             } else {
                 self.write(address, account);
@@ -118,7 +120,7 @@ pub(crate) fn execute_unrewarded(input: &BlockInput) -> (Vec<Receipt>, FinalStat
     let mut results = Vec::new();
     for tx in &input.transactions {
         let done = machine.run(&cfg, &input.env, &tx.env, &mut state).unwrap();
-        results.push((tx.env.tx_type, done.result));
+        results.push(TxOutput::new(tx.env.tx_type, done.result));
         state.commit(done.state);
         if !done.reward.is_zero() {
             state.accounts.entry(input.env.beneficiary).or_default().balance += done.reward;

@@ -1,0 +1,233 @@
+//! A block as the executor runs it: each transaction on a machine of its thread, or without one where it is plain.
+
+use std::cell::RefCell;
+
+use revm::bytecode::Bytecode;
+use revm::context::CfgEnv;
+use revm::context_interface::result::EVMError;
+use revm::primitives::hardfork::SpecId;
+use revm::primitives::map::B256Map;
+use revm::primitives::{Address, B256, KECCAK_EMPTY, U256};
+use revm::state::{Account, EvmState};
+
+use super::database::{ReadError, View, ViewDatabase};
+use super::error::Error;
+use super::input::BlockInput;
+use super::machine::{Executed, Machine};
+use super::receipts::TxOutput;
+use super::state::{Change, Changes, StateKey, StateValue};
+use super::transaction::Transaction;
+use super::transfer::Transfer;
+use crate::executor::Vm;
+use crate::multiversion::ViewError;
+use crate::sync::RwLock;
+
+thread_local! {
+    /// Machines are costly to make and good for any number of runs.
+    static MACHINE: RefCell<Machine> = RefCell::default();
+}
+
+/// A block of Ethereum, ready to be executed over any state of [`StateKey`]s.
+///
+/// ```no_run
+/// use cachekv::evm::{Block, BlockInput, receipts, store, verify};
+/// use cachekv::executor::BlockExecutor;
+/// use cachekv::kv::KvStore;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let block = Block::new(BlockInput::read("blocks/12459406")?);
+/// let before = store(&block.input().pre_state).snapshot()?;
+/// let done = BlockExecutor::new(0)?.execute(&before, block.transactions(), &block).map_err(|error| error.cause.to_string())?;
+/// verify(&block.input().header, &block.input().fork, &receipts(done.outputs))?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Block {
+    input: BlockInput,
+    cfg: CfgEnv,
+    /// For each transaction, what it does if the state agrees that it is plain.
+    transfers: Vec<Option<Transfer>>,
+    /// Codes made in this block. A code is its hash's for ever, whoever made it: nothing here can conflict.
+    created: RwLock<B256Map<Bytecode>>,
+}
+
+impl Block {
+    /// Prepares a block that has been read.
+    pub fn new(input: BlockInput) -> Self {
+        let cfg = input.fork.cfg();
+        let transfers = input.transactions.iter().map(|tx| Transfer::candidate(&tx.env, &input.env, &cfg)).collect();
+        Self { input, cfg, transfers, created: RwLock::default() }
+    }
+
+    /// What was read.
+    pub fn input(&self) -> &BlockInput {
+        &self.input
+    }
+
+    /// The transactions, in their order.
+    pub fn transactions(&self) -> &[Transaction] {
+        &self.input.transactions
+    }
+
+    pub(super) fn code(&self, hash: &B256) -> Option<Bytecode> {
+        self.input.codes.get(hash).cloned().or_else(|| self.created.read().get(hash).cloned())
+    }
+
+    fn has(&self, spec: SpecId) -> bool {
+        self.input.fork.has(spec)
+    }
+
+    /// Executes a plain transfer by changes alone; `None` if the state says that it is none, or refuses.
+    fn transfer(&self, transfer: &Transfer, view: &View<'_>) -> Result<Option<TxOutput>, ViewError> {
+        if transfer.value.is_zero()
+            || view.contains(&StateKey::Code(transfer.recipient))?
+            || view.contains(&StateKey::Code(transfer.sender))?
+        {
+            return Ok(None);
+        }
+        let before = view.savepoint();
+        let debit = Change::Debit { amount: transfer.value.saturating_add(transfer.fee), at_least: transfer.max_cost };
+        let changes = [
+            (StateKey::Nonce(transfer.sender), Change::UseNonce(transfer.nonce)),
+            (StateKey::Balance(transfer.sender), debit),
+            (StateKey::Balance(transfer.recipient), Change::Credit(transfer.value)),
+        ];
+        for (key, change) in changes {
+            match view.merge(key, change) {
+                Ok(()) => {}
+                Err(ViewError::Refused { .. }) => {
+                    view.roll_back(before)?;
+                    return Ok(None); // the machine says what is wrong with it
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        view.release(before)?;
+        self.reward(transfer.reward, view)?;
+        Ok(Some(TxOutput { tx_type: 0, success: true, gas_used: transfer.gas_used, logs: Vec::new() }))
+    }
+
+    /// Pays the fee recipient. Before Spurious Dragon, paying nothing made it exist.
+    fn reward(&self, reward: U256, view: &View<'_>) -> Result<(), ViewError> {
+        if reward.is_zero() && self.has(SpecId::SPURIOUS_DRAGON) {
+            return Ok(());
+        }
+        view.merge(StateKey::Balance(self.input.env.beneficiary), Change::Credit(reward))
+    }
+
+    fn run(&self, tx: &Transaction, view: &View<'_>) -> Result<TxOutput, Error> {
+        let database = ViewDatabase::new(self, view);
+        let executed = MACHINE.with(|machine| match machine.try_borrow_mut() {
+            Ok(mut machine) => machine.run(&self.cfg, &self.input.env, &tx.env, &database),
+            Err(_) => Machine::default().run(&self.cfg, &self.input.env, &tx.env, &database),
+        });
+        let Executed { result, state, reward } = executed.map_err(|error| self.failure(tx, view, error))?;
+        self.write(state, &database)?;
+        self.reward(reward, view)?;
+        Ok(TxOutput::new(tx.env.tx_type, result))
+    }
+
+    fn failure(&self, tx: &Transaction, view: &View<'_>, error: EVMError<ReadError>) -> Error {
+        match error {
+            EVMError::Database(ReadError::View(error)) => Error::View(error),
+            EVMError::Database(ReadError::Input(error)) => error,
+            error => Error::InvalidTransaction {
+                block: self.input.header.number,
+                transaction: view.index() as usize,
+                hash: tx.hash,
+                cause: error.to_string(),
+            },
+        }
+    }
+
+    /// Turns what the machine changed into writes of what differs.
+    fn write(&self, state: EvmState, database: &ViewDatabase<'_, '_>) -> Result<(), ViewError> {
+        for (address, account) in state {
+            if !account.is_touched() {
+                continue;
+            }
+            let gone = account.is_selfdestructed() || (account.is_empty() && self.has(SpecId::SPURIOUS_DRAGON));
+            if gone {
+                self.remove(address, &account, database.view);
+            } else {
+                self.write_account(address, account, database)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&self, address: Address, account: &Account, view: &View<'_>) {
+        if account.is_selfdestructed() {
+            self.renew(address, view);
+        } else if account.is_loaded_as_not_existing() {
+            return; // it was not there, and is not
+        }
+        view.delete(StateKey::Balance(address));
+        view.delete(StateKey::Nonce(address));
+        view.delete(StateKey::Code(address));
+    }
+
+    /// Begins a new generation of slots: one that nobody else begins, and that is the same in every execution.
+    fn renew(&self, address: Address, view: &View<'_>) -> u64 {
+        let generation = self.input.header.number << 24 | (u64::from(view.index()) + 1);
+        view.set(StateKey::Generation(address), StateValue::Number(generation));
+        generation
+    }
+
+    fn write_account(
+        &self,
+        address: Address,
+        account: Account,
+        database: &ViewDatabase<'_, '_>,
+    ) -> Result<(), ViewError> {
+        let view = database.view;
+        let before = account.original_info();
+        let created = account.is_created();
+        if created || account.is_loaded_as_not_existing() || before.balance != account.info.balance {
+            view.set(StateKey::Balance(address), StateValue::Word(account.info.balance));
+        }
+        if before.nonce != account.info.nonce {
+            view.set(StateKey::Nonce(address), StateValue::Number(account.info.nonce));
+        }
+        if before.code_hash != account.info.code_hash {
+            let hash = account.info.code_hash;
+            match account.info.code {
+                _ if hash == KECCAK_EMPTY || hash.is_zero() => view.delete(StateKey::Code(address)),
+                Some(code) => {
+                    self.created.write().entry(hash).or_insert(code);
+                    view.set(StateKey::Code(address), StateValue::Hash(hash));
+                }
+                None => view.set(StateKey::Code(address), StateValue::Hash(hash)),
+            }
+        }
+        let fresh = created.then(|| self.renew(address, view));
+        for (slot, value) in account.storage.into_iter().filter(|(_, value)| fresh.is_some() || value.is_changed()) {
+            let generation = fresh.map_or_else(|| database.generation(address), Ok)?;
+            let key = StateKey::Slot(address, generation, slot);
+            match value.present_value.is_zero() {
+                true if fresh.is_some() => {} // as absent as the whole generation
+                true => view.delete(key),
+                false => view.set(key, StateValue::Word(value.present_value)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Vm for Block {
+    type Key = StateKey;
+    type Value = StateValue;
+    type Merge = Changes;
+    type Transaction = Transaction;
+    type Output = TxOutput;
+    type Error = Error;
+
+    fn execute(&self, tx: &Transaction, view: &View<'_>) -> Result<TxOutput, Error> {
+        if let Some(Some(transfer)) = self.transfers.get(view.index() as usize)
+            && let Some(output) = self.transfer(transfer, view)?
+        {
+            return Ok(TxOutput { tx_type: tx.env.tx_type, ..output });
+        }
+        self.run(tx, view)
+    }
+}

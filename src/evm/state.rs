@@ -1,0 +1,163 @@
+//! The state of the chain as keys and values: what conflicts, and what does not.
+//!
+//! Balance, nonce and code of an account are keys of their own: a transfer to a contract does not disturb those who call
+//! it. An account exists if its balance does. Storage is cleared by beginning a new generation of slots: self-destruction and
+//! creation write one key, whatever the contract had stored.
+
+use std::collections::BTreeMap;
+
+use revm::primitives::{Address, B256, KECCAK_EMPTY, U256};
+
+use super::prestate::{Account, Accounts};
+use crate::kv::{Error, KvRead, MemStore};
+use crate::multiversion::MergeOperator;
+
+/// What one key of the state is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StateKey {
+    /// The account's balance; it exists if the account does.
+    Balance(Address),
+    /// The account's nonce; absent for zero.
+    Nonce(Address),
+    /// The hash of the account's code; absent for none.
+    Code(Address),
+    /// Which generation of slots is the account's; absent for the first.
+    Generation(Address),
+    /// A slot of a generation; absent for zero.
+    Slot(Address, u64, U256),
+}
+
+/// What a key of the state has as its value, by its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateValue {
+    /// Of [`StateKey::Balance`] and [`StateKey::Slot`].
+    Word(U256),
+    /// Of [`StateKey::Nonce`] and [`StateKey::Generation`].
+    Number(u64),
+    /// Of [`StateKey::Code`].
+    Hash(B256),
+}
+
+impl StateValue {
+    /// The word, zero for a key that does not exist.
+    pub(super) fn word(value: Option<Self>) -> U256 {
+        match value {
+            Some(Self::Word(word)) => word,
+            _ => U256::ZERO,
+        }
+    }
+
+    pub(super) fn number(value: Option<Self>) -> u64 {
+        match value {
+            Some(Self::Number(number)) => number,
+            _ => 0,
+        }
+    }
+
+    pub(super) fn hash(value: Option<Self>) -> B256 {
+        match value {
+            Some(Self::Hash(hash)) => hash,
+            _ => KECCAK_EMPTY,
+        }
+    }
+}
+
+/// Changes of an account that need not know what it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Adds to the balance.
+    Credit(U256),
+    /// Takes from the balance, if it is at least so much.
+    Debit {
+        /// What is taken.
+        amount: U256,
+        /// What must be there.
+        at_least: U256,
+    },
+    /// Moves the nonce on by one, if it is this.
+    UseNonce(u64),
+}
+
+/// Applies [`Change`]s.
+#[derive(Clone, Copy, Debug)]
+pub struct Changes;
+
+impl MergeOperator<StateKey, StateValue> for Changes {
+    type Operand = Change;
+
+    fn merge(_: &StateKey, base: Option<&StateValue>, change: &Change) -> StateValue {
+        match change {
+            Change::Credit(amount) => StateValue::Word(StateValue::word(base.copied()).saturating_add(*amount)),
+            Change::Debit { amount, .. } => StateValue::Word(StateValue::word(base.copied()).saturating_sub(*amount)),
+            Change::UseNonce(_) => StateValue::Number(StateValue::number(base.copied()).saturating_add(1)),
+        }
+    }
+
+    fn admits(_: &StateKey, base: Option<&StateValue>, change: &Change) -> bool {
+        match change {
+            Change::Credit(amount) => StateValue::word(base.copied()).checked_add(*amount).is_some(),
+            Change::Debit { at_least, .. } => StateValue::word(base.copied()) >= *at_least,
+            Change::UseNonce(expected) => StateValue::number(base.copied()) == *expected,
+        }
+    }
+
+    fn combine(_: &StateKey, earlier: &Change, later: &Change) -> Option<Change> {
+        match (earlier, later) {
+            // Admitted together exactly where both are one after the other: the sum is the larger demand.
+            (Change::Credit(a), Change::Credit(b)) => a.checked_add(*b).map(Change::Credit),
+            _ => None,
+        }
+    }
+}
+
+/// A store that holds `accounts`.
+pub fn store(accounts: &Accounts) -> MemStore<StateKey, StateValue> {
+    let mut entries = BTreeMap::new();
+    for (address, account) in accounts {
+        entries.insert(StateKey::Balance(*address), StateValue::Word(account.balance));
+        if account.nonce > 0 {
+            entries.insert(StateKey::Nonce(*address), StateValue::Number(account.nonce));
+        }
+        if account.code_hash != KECCAK_EMPTY {
+            entries.insert(StateKey::Code(*address), StateValue::Hash(account.code_hash));
+        }
+        for (slot, value) in account.storage.iter().filter(|(_, value)| !value.is_zero()) {
+            entries.insert(StateKey::Slot(*address, 0, *slot), StateValue::Word(*value));
+        }
+    }
+    MemStore::from_iter(entries)
+}
+
+/// The accounts that `state` holds, each with the slots of its present generation.
+///
+/// # Errors
+/// What the store says.
+pub fn accounts(state: &impl KvRead<Key = StateKey, Value = StateValue>) -> Result<Accounts, Error> {
+    let mut accounts = Accounts::new();
+    let mut generations = BTreeMap::new();
+    for entry in state.range(..) {
+        // Keys come by kind: balances first, slots last.
+        match entry? {
+            (StateKey::Balance(address), value) => {
+                let balance = StateValue::word(Some(value));
+                accounts.insert(address, Account { balance, ..Account::default() });
+            }
+            (StateKey::Nonce(address), value) => {
+                accounts.entry(address).or_default().nonce = StateValue::number(Some(value));
+            }
+            (StateKey::Code(address), value) => {
+                accounts.entry(address).or_default().code_hash = StateValue::hash(Some(value));
+            }
+            (StateKey::Generation(address), value) => {
+                generations.insert(address, StateValue::number(Some(value)));
+            }
+            (StateKey::Slot(address, generation, slot), value) => {
+                let present = generations.get(&address).copied().unwrap_or(0);
+                if let Some(account) = accounts.get_mut(&address).filter(|_| generation == present) {
+                    account.storage.insert(slot, StateValue::word(Some(value)));
+                }
+            }
+        }
+    }
+    Ok(accounts)
+}
