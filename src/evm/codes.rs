@@ -54,7 +54,7 @@ impl Codes {
         let plain = uncompressed(file, bytes)?;
         let Value::Object(map) = json::parse(file, plain.as_deref().unwrap_or(bytes))? else {
             return Err(Error::WrongField {
-                place: Place::new(file),
+                place: Box::new(Place::new(file)),
                 found: "the file".into(),
                 expected: "an object of code hash to code",
             });
@@ -86,12 +86,12 @@ impl Codes {
     pub(super) fn decode(&self, hash: B256, asked_by: &Place) -> Result<Bytecode, Error> {
         let Some((file, text)) = self.file.as_ref().zip(self.texts.get(&hash)) else {
             let where_looked = self.file.clone().map_or(WhereLooked::NoArchive, WhereLooked::In);
-            return Err(Error::MissingCode { place: asked_by.clone(), hash, where_looked });
+            return Err(Error::MissingCode { place: Box::new(asked_by.clone()), hash, where_looked });
         };
         let place = Place::new(file).field(&hash.to_string());
         let digits = text.strip_prefix("0x").unwrap_or(text);
-        let bytes =
-            hex::decode(digits).map_err(|cause| Error::WrongCode { place: place.clone(), cause: cause.to_string() });
+        let bytes = hex::decode(digits)
+            .map_err(|cause| Error::WrongCode { place: Box::new(place.clone()), cause: cause.to_string() });
         decoded(Bytes::from(bytes?), Some(hash), place).map(|(_, code)| code)
     }
 }
@@ -100,15 +100,15 @@ impl Codes {
 pub(super) fn decoded(bytes: Bytes, expected: Option<B256>, place: Place) -> Result<(B256, Bytecode), Error> {
     let hash = keccak256(&bytes);
     if let Some(expected) = expected.filter(|expected| *expected != hash) {
-        return Err(Error::WrongCode { place, cause: format!("its hash is {hash}, not {expected}") });
+        return Err(Error::WrongCode { place: Box::new(place), cause: format!("its hash is {hash}, not {expected}") });
     }
     let code = Bytecode::new_raw_checked(bytes);
-    code.map(|code| (hash, code)).map_err(|cause| Error::WrongCode { place, cause: cause.to_string() })
+    code.map(|code| (hash, code)).map_err(|cause| Error::WrongCode { place: Box::new(place), cause: cause.to_string() })
 }
 
 /// The bytes of `file`.
 pub(super) fn contents(file: &Path) -> Result<Vec<u8>, Error> {
-    let bytes = File::open(file).and_then(|opened| limited(opened));
+    let bytes = File::open(file).and_then(limited);
     bytes.map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => Error::MissingFile { file: file.to_path_buf() },
         _ => Error::Io { file: file.to_path_buf(), source: Arc::new(source) },

@@ -59,13 +59,13 @@ pub enum Error {
     #[error("{place}: is missing")]
     MissingField {
         /// The field.
-        place: Place,
+        place: Box<Place>,
     },
     /// A field holds something else than it should: bad hex, a number too large, another JSON type.
     #[error("{place}: {found} is not {expected}")]
     WrongField {
         /// The field.
-        place: Place,
+        place: Box<Place>,
         /// The beginning of what it holds.
         found: String,
         /// What it should hold, in words.
@@ -75,7 +75,7 @@ pub enum Error {
     #[error("{place}: {found:#x} is not a known transaction type (0 to 4)")]
     UnknownTransactionType {
         /// The type field.
-        place: Place,
+        place: Box<Place>,
         /// The type.
         found: u64,
     },
@@ -83,7 +83,7 @@ pub enum Error {
     #[error("{place}: the transaction is for chain {found}, the only chain known is mainnet, 1")]
     WrongChain {
         /// The chain field.
-        place: Place,
+        place: Box<Place>,
         /// The chain it was made for.
         found: u64,
     },
@@ -101,7 +101,7 @@ pub enum Error {
     #[error("{place}: no code with hash {hash} {where_looked}")]
     MissingCode {
         /// The account's code hash field.
-        place: Place,
+        place: Box<Place>,
         /// The hash.
         hash: B256,
         /// Where it was looked for, in words.
@@ -111,7 +111,7 @@ pub enum Error {
     #[error("{place}: {cause}")]
     WrongCode {
         /// The code's place.
-        place: Place,
+        place: Box<Place>,
         /// What is wrong with it.
         cause: String,
     },

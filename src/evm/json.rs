@@ -32,10 +32,10 @@ pub(super) fn answer<'a>(file: &Path, value: &'a Value) -> Result<&'a Value, Err
             let message = error.get("message").unwrap_or(error);
             Err(Error::Answer { file: file.to_path_buf(), message: shown(message) })
         }
-        (Some(Value::Null), _) => Err(Error::MissingField { place: Place::new(file).field("result") }),
+        (Some(Value::Null), _) => Err(Error::MissingField { place: Box::new(Place::new(file).field("result")) }),
         (Some(result), _) => Ok(result),
         (None, _) if map.contains_key("jsonrpc") => {
-            Err(Error::MissingField { place: Place::new(file).field("result") })
+            Err(Error::MissingField { place: Box::new(Place::new(file).field("result")) })
         }
         (None, _) => Ok(value),
     }
@@ -104,7 +104,7 @@ impl<'a> Item<'a> {
 
     /// The error that this value is not `expected`.
     pub(super) fn wrong(&self, expected: &'static str) -> Error {
-        Error::WrongField { place: self.place.clone(), found: shown(self.value), expected }
+        Error::WrongField { place: Box::new(self.place.clone()), found: shown(self.value), expected }
     }
 }
 
@@ -123,7 +123,7 @@ impl<'a> Fields<'a> {
 
     /// The field `name`, which must be there.
     pub(super) fn required(&self, name: &str) -> Result<Item<'a>, Error> {
-        self.optional(name).ok_or_else(|| Error::MissingField { place: self.place.clone().field(name) })
+        self.optional(name).ok_or_else(|| Error::MissingField { place: Box::new(self.place.clone().field(name)) })
     }
 }
 
@@ -164,5 +164,9 @@ fn shown(value: &Value) -> String {
 
 /// The error that the key `key` of the object at `place` is not `expected`.
 pub(super) fn wrong_key(place: &Place, key: &str, expected: &'static str) -> Error {
-    Error::WrongField { place: place.clone(), found: format!("the key {}", shown(&Value::from(key))), expected }
+    Error::WrongField {
+        place: Box::new(place.clone()),
+        found: format!("the key {}", shown(&Value::from(key))),
+        expected,
+    }
 }

@@ -37,7 +37,7 @@ pub struct Executed {
 
 /// A virtual machine that is used for one transaction after the other.
 ///
-/// Not `Send`: each thread has its own. Making one costs about as much as a hundred accesses to the state.
+/// Not `Send`: each thread has its own. Making one takes longer than running a plain transfer on it.
 pub struct Machine {
     spec: SpecId,
     frames: FrameStack<EthFrame<EthInterpreter>>,
@@ -146,5 +146,73 @@ where
         let used = gas.used().saturating_sub(gas.reservoir());
         self.reward.set(U256::from(price) * U256::from(used));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use revm::bytecode::Bytecode;
+    use revm::context_interface::result::InvalidTransaction;
+    use revm::database_interface::DBErrorMarker;
+    use revm::primitives::{Address, B256, TxKind};
+    use revm::state::AccountInfo;
+
+    const SENDER: Address = Address::repeat_byte(1);
+    const RECIPIENT: Address = Address::repeat_byte(2);
+
+    /// A state in which everybody is rich, and reading `blocked` fails.
+    struct Rich {
+        blocked: Option<Address>,
+        read: Vec<Address>,
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("waits for transaction {0}")]
+    struct Waits(usize);
+
+    impl DBErrorMarker for Waits {}
+
+    impl Database for &mut Rich {
+        type Error = Waits;
+        fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, Waits> {
+            self.read.push(address);
+            let blocked = self.blocked == Some(address);
+            if blocked { Err(Waits(7)) } else { Ok(Some(AccountInfo::from_balance(U256::from(1_000_000_000)))) }
+        }
+        fn code_by_hash(&mut self, _: B256) -> Result<Bytecode, Waits> {
+            Ok(Bytecode::default())
+        }
+        fn storage(&mut self, _: Address, _: U256) -> Result<U256, Waits> {
+            Ok(U256::ZERO)
+        }
+        fn block_hash(&mut self, _: u64) -> Result<B256, Waits> {
+            Ok(B256::ZERO)
+        }
+    }
+
+    #[test]
+    fn a_machine_forgets_what_failed() {
+        let cfg = super::super::Fork::mainnet(19_932_148, 1_716_000_000).cfg();
+        let block = BlockEnv { beneficiary: Address::repeat_byte(3), basefee: 7, ..BlockEnv::default() };
+        let (kind, value) = (TxKind::Call(RECIPIENT), U256::from(5));
+        let tx = TxEnv { caller: SENDER, kind, value, gas_limit: 21_000, gas_price: 9, ..TxEnv::default() };
+        let mut machine = Machine::default();
+
+        let mut blocked = Rich { blocked: Some(RECIPIENT), read: Vec::new() };
+        let error = machine.run(&cfg, &block, &tx, &mut blocked).unwrap_err();
+        assert!(matches!(error, EVMError::Database(Waits(7))), "{error}");
+
+        let mut rich = Rich { blocked: None, read: Vec::new() };
+        let early = TxEnv { nonce: 1, ..tx.clone() };
+        let error = machine.run(&cfg, &block, &early, &mut rich).unwrap_err();
+        let expected = InvalidTransaction::NonceTooHigh { tx: 1, state: 0 };
+        assert!(matches!(error, EVMError::Transaction(ref invalid) if *invalid == expected), "{error}");
+
+        rich.read.clear();
+        let done = machine.run(&cfg, &block, &tx, &mut rich).unwrap();
+        assert_eq!(rich.read, [SENDER, RECIPIENT], "all is read anew, and the fee recipient is not");
+        assert_eq!((done.result.tx_gas_used(), done.reward), (21_000, U256::from(2 * 21_000)));
+        assert_eq!(done.state[&SENDER].info.balance, U256::from(1_000_000_000 - 9 * 21_000 - 5));
     }
 }

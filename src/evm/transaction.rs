@@ -61,7 +61,7 @@ fn tx_type(tx: &Fields<'_>) -> Result<u8, Error> {
     let place = item.place.clone();
     let found = item.u64()?;
     let known = u8::try_from(found).ok().filter(|tx_type| *tx_type <= SET_CODE);
-    known.ok_or(Error::UnknownTransactionType { place, found })
+    known.ok_or(Error::UnknownTransactionType { place: Box::new(place), found })
 }
 
 /// The most that is paid for a unit of gas.
@@ -101,7 +101,7 @@ fn chain_id(tx: &Fields<'_>, tx_type: u8) -> Result<Option<u64>, Error> {
     let place = item.place.clone();
     match item.u64()? {
         MAINNET => Ok(Some(MAINNET)),
-        found => Err(Error::WrongChain { place, found }),
+        found => Err(Error::WrongChain { place: Box::new(place), found }),
     }
 }
 

@@ -9,6 +9,9 @@ mod architecture;
 mod contract;
 /// Blocks in parallel against the oracle.
 mod differential;
+/// Real Ethereum blocks on the executor, against their headers and the reference.
+#[cfg(feature = "evm")]
+mod evm_blocks;
 /// Wrong Ethereum input gives errors that name their place.
 #[cfg(feature = "evm")]
 mod evm_input;
