@@ -73,13 +73,15 @@ impl<V: Vm> Job<'_, '_, V> {
         }
     }
 
-    pub(super) fn attach(&self) {
+    /// Whether this is the first block to which what is executed elsewhere belongs; if not, nothing is attached.
+    pub(super) fn attach(&self) -> bool {
+        if self.elsewhere.as_ref().is_some_and(|elsewhere| !elsewhere.attach(self.signals.parking.clone())) {
+            return false;
+        }
         if let Some(cancel) = &self.cancel {
             cancel.attach(&self.signals);
         }
-        if let Some(elsewhere) = &self.elsewhere {
-            elsewhere.attach(self.signals.parking.clone());
-        }
+        true
     }
 
     pub(super) fn detach(&self) {
@@ -332,7 +334,8 @@ fn judge<V: Vm>(
             Err(Unsettled::Base(error)) => Err(Cause::Base { index, error: BaseError(error) }),
         }
     }));
-    let failed = match checked.unwrap_or_else(|payload| Err(Cause::Panicked { index, message: panic_message(payload) })) {
+    let failed = match checked.unwrap_or_else(|payload| Err(Cause::Panicked { index, message: panic_message(payload) }))
+    {
         Ok(Verdict::Commit) => match run.outcome.take() {
             Some(Err(cause)) => Some(cause),
             outcome => {
