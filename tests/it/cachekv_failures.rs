@@ -1,11 +1,12 @@
 //! A parent that fails, panics or parks: what is visible, what is kept, and who goes on meanwhile.
 
-use crate::faulty::{Call, Faulty, finishes};
+use crate::faulty::{Call, Faulty, Parked, finishes};
 use cachekv::cachekv::Store;
 use cachekv::kv::{Error, KvRead, KvStore, MemStore, Op, WriteBatch};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 type Shared = Arc<Store<Faulty<MemStore<u32, u32>>>>;
 
@@ -212,6 +213,71 @@ fn while_the_parent_commits_everybody_goes_on() {
     assert!(store.is_dirty());
     store.flush().unwrap();
     assert_eq!(below(&store), [(1, 12), (3, 3), (100, 1), (101, 1)]);
+}
+
+/// Stops whoever clones the root, as is done to build a cut, at each time until `over`, beginning with `step`. Readers go on
+/// meanwhile, with what is published by then.
+fn at_every_cut(store: &Shared, mut step: Parked, over: impl Fn() -> bool, expected: &[(u32, u32)]) {
+    while step.arrived_unless(&over) {
+        let reader = Arc::clone(store);
+        let seen = finishes("a reader", move || {
+            let points = (0..10).filter_map(|key| Some((key, reader.get(&key).unwrap()?))).collect::<Vec<_>>();
+            (points, entries(reader.range(..)))
+        });
+        assert_eq!(seen, (expected.to_vec(), expected.to_vec()));
+        let next = store.parent().park(Call::Clone, 1);
+        step.release();
+        step = next;
+    }
+}
+
+#[test]
+fn every_step_of_a_flush_shows_the_same() {
+    for fails in [false, true] {
+        let store = store();
+        write(&store);
+        store.snapshot().unwrap(); // published: readers need no lock
+        let (commit, step) = (store.parent().park(Call::Commit, 1), store.parent().park(Call::Clone, 1));
+        let flush = thread::spawn({
+            let store = Arc::clone(&store);
+            move || store.flush()
+        });
+        at_every_cut(&store, step, || commit.has_arrived(), &[(1, 11), (3, 3)]);
+        store.set(4, 4);
+        store.snapshot().unwrap();
+        let step = store.parent().park(Call::Clone, 1);
+        if fails {
+            commit.fail()
+        } else {
+            commit.release()
+        }
+        at_every_cut(&store, step, || flush.is_finished(), &[(1, 11), (3, 3), (4, 4)]);
+        assert_eq!(flush.join().unwrap().is_err(), fails);
+        assert_shows(&store, &[(1, 11), (3, 3), (4, 4)]);
+    }
+}
+
+/// A write that is complete shows to a reader who comes while another is publishing it.
+#[test]
+fn a_reader_beside_a_publication_misses_nothing() {
+    type Reading = fn(&Shared) -> Option<u32>;
+    let readings: [Reading; 2] =
+        [|store| store.get(&5).unwrap(), |store| store.range(5..).next().map(|entry| entry.unwrap().1)];
+    for reading in readings {
+        let store = store();
+        store.set(5, 5);
+        let publication = store.parent().park(Call::Clone, 1);
+        let beside = |reading: Reading| {
+            let store = Arc::clone(&store);
+            thread::spawn(move || reading(&store))
+        };
+        let publisher = beside(|store| store.snapshot().unwrap().get(&5).unwrap());
+        publication.arrived();
+        let reader = beside(reading);
+        thread::sleep(Duration::from_millis(20)); // gives the reader time to go wrong; too little would only hide it
+        publication.release();
+        assert_eq!((publisher.join().unwrap(), reader.join().unwrap()), (Some(5), Some(5)));
+    }
 }
 
 #[test]

@@ -132,7 +132,7 @@ fn points_and_ranges_never_miss_what_a_flush_moves() {
         assert!(store.contains(&1).unwrap());
     };
     let flush = || {
-        for round in 1..4000 {
+        for round in 1..10_000 {
             store.set(0, round);
             if round % 3 == 0 {
                 store.parent().fail(Call::Commit, 1);
@@ -140,7 +140,15 @@ fn points_and_ranges_never_miss_what_a_flush_moves() {
             assert_eq!(store.flush().is_err(), round % 3 == 0);
         }
     };
-    while_running(flush, &[&read, &read]);
+    let watch = |_| {
+        let mut last = 0;
+        for _ in 0..1000 {
+            let now = store.get(&0).unwrap().unwrap();
+            assert!(now >= last, "the state went back from {last} to {now}");
+            last = now;
+        }
+    };
+    while_running(flush, &[&read, &watch]);
 }
 
 /// Every write is a pair of equal values in one batch. Whatever is flushed, failed, refreshed or discarded meanwhile, a cut
@@ -224,6 +232,27 @@ fn no_write_is_lost_to_a_batch_applied_meanwhile() {
     };
     while_running(write, &[&batch]);
     assert!(entries(store.range(..3000)).into_iter().eq((0..3000).map(|key| (key, key))));
+}
+
+/// A flush that takes along what an earlier one failed to commit merges it with a copy of the dirty map: what is written
+/// meanwhile must not be lost with it.
+#[test]
+fn no_write_is_lost_to_a_flush_that_merges() {
+    let store = Store::new(Faulty::new(Mem::new())).unwrap();
+    let flush = |round: u64| {
+        if !round.is_multiple_of(50) {
+            store.parent().fail(Call::Commit, 1);
+        }
+        let _ = store.flush();
+    };
+    let write = || {
+        for key in 0..10_000 {
+            store.set(key, key);
+            assert_eq!(store.get(&key).unwrap(), Some(key));
+        }
+    };
+    while_running(write, &[&flush]);
+    assert!(entries(store.range(..)).into_iter().eq((0..10_000).map(|key| (key, key))));
 }
 
 /// A batch applied to a copy of the dirty map must not bring back what was discarded or flushed meanwhile.

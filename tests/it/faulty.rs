@@ -24,6 +24,9 @@ pub(crate) enum Call {
     Read,
     /// The opening of a range of a snapshot.
     Scan,
+    /// The cloning of a snapshot, which cannot fail. A store clones its parent's when it builds a cut: to park there is to
+    /// stop in the middle of a publication.
+    Clone,
 }
 
 /// What befalls a call.
@@ -43,6 +46,25 @@ impl Parked {
     /// Waits until the call is there.
     pub(crate) fn arrived(&self) {
         self.arrived.recv_timeout(HANG).expect("the call to park was never made");
+    }
+
+    /// Whether the call is there; says so once.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.arrived.try_recv().is_ok()
+    }
+
+    /// Waits until the call is there, or there is no more reason to expect it; says whether it is there.
+    pub(crate) fn arrived_unless(&self, over: impl Fn() -> bool) -> bool {
+        loop {
+            // Asked first: what arrives before it is over is found in the channel.
+            let over = over();
+            if self.arrived.recv_timeout(Duration::from_millis(1)).is_ok() {
+                return true;
+            }
+            if over {
+                return false;
+            }
+        }
     }
 
     pub(crate) fn release(self) {}
@@ -67,7 +89,6 @@ pub(crate) struct Faulty<S: KvStore> {
 }
 
 /// A snapshot of a [`Faulty`] store, a root of its own: reads of it misbehave as the store is told.
-#[derive(Clone)]
 pub(crate) struct FaultyRead<R> {
     state: R,
     plan: Arc<Mutex<Plan>>,
@@ -159,6 +180,13 @@ impl<S: KvStore> KvStore for Faulty<S> {
         self.batches.lock().push(batch.clone());
         pass(&self.plan, Call::Commit)?;
         Ok(FaultyRead { state: self.store.commit(batch)?, plan: Arc::clone(&self.plan) })
+    }
+}
+
+impl<R: Clone> Clone for FaultyRead<R> {
+    fn clone(&self) -> Self {
+        let _ = pass(&self.plan, Call::Clone);
+        Self { state: self.state.clone(), plan: Arc::clone(&self.plan) }
     }
 }
 
