@@ -246,13 +246,13 @@ fn no_write_is_lost_to_a_flush_that_merges() {
         let _ = store.flush();
     };
     let write = || {
-        for key in 0..10_000 {
+        for key in 0..30_000 {
             store.set(key, key);
             assert_eq!(store.get(&key).unwrap(), Some(key));
         }
     };
     while_running(write, &[&flush]);
-    assert!(entries(store.range(..)).into_iter().eq((0..10_000).map(|key| (key, key))));
+    assert!(entries(store.range(..)).into_iter().eq((0..30_000).map(|key| (key, key))));
 }
 
 /// A batch applied to a copy of the dirty map must not bring back what was discarded or flushed meanwhile.
