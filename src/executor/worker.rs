@@ -235,8 +235,8 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
             (None, Err(payload)) => Err(Cause::Panicked { index: tx, message: panic_message(payload) }),
         };
         // A failed run writes nothing. It is executed again if it was speculative, else the block ends before it.
-        let writes = outcome.is_ok().then_some(writes).into_iter().flat_map(|writes| writes.into_entries());
-        let (written, readers_end) = job.store.publish(version, writes, &written);
+        let writes = if outcome.is_ok() { writes } else { Default::default() };
+        let (written, readers_end) = job.store.publish(version, writes.into_entries(), &written);
         job.scheduler.finish(tx, Run { outcome: Some(outcome), reads, at_frontier, obligations, written });
         self.commit();
         self.abort_doomed(tx, readers_end);
