@@ -4,4 +4,5 @@ pub mod cachekv;
 pub mod executor;
 pub mod kv;
 pub mod multiversion;
+pub mod report;
 mod sync;
