@@ -3,7 +3,7 @@
 use crate::executor::{Aborts, BlockStats};
 use crate::kv::Key;
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What executing some blocks came to, and what was measured beside it.
@@ -37,7 +37,7 @@ pub struct Summary<K> {
     pub sequential: Option<Duration>,
     /// What making them durable took, if that was measured.
     pub flush: Option<Duration>,
-    conflicts: HashMap<K, u64>,
+    conflicts: BTreeMap<K, u64>,
 }
 
 /// How many contended keys are remembered, and to how many that is cut down when there are more.
@@ -53,7 +53,7 @@ impl<K> Default for Summary<K> {
             parallel: Duration::ZERO,
             sequential: None,
             flush: None,
-            conflicts: HashMap::new(),
+            conflicts: BTreeMap::new(),
         }
     }
 }
