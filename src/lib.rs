@@ -6,4 +6,5 @@ pub mod evm;
 pub mod executor;
 pub mod kv;
 pub mod multiversion;
+pub mod report;
 mod sync;
