@@ -12,7 +12,7 @@ pub(crate) use real_side::*;
 
 #[cfg(not(kv_loom))]
 mod real_side {
-    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard};
+    pub(crate) use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
     pub(crate) use std::sync::Arc;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
