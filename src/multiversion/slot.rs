@@ -3,7 +3,7 @@
 use super::chain::{Chain, Operands, Origin, Top, Unanswered, Write};
 use super::{MergeOperator, TxIndex, Version};
 use crate::kv::{self, DynRead, Key, KvRead, Op, Value};
-use crate::sync::{AtomicBool, AtomicU32, Mutex, Ordering, RwLock};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, RwLock};
 
 /// What a block knows of one key. A slot is made at the key's first read or write and lives as long as the block.
 #[derive(Debug)]
@@ -17,6 +17,26 @@ pub(crate) struct Slot<K, V, O> {
     listed: AtomicBool,
     /// One more than the highest transaction that has read the key, 0 if none has: whom a write here may concern.
     readers_end: AtomicU32,
+    /// The moment of the last change that a reader may notice; see [`Moments`].
+    changed: AtomicU64,
+}
+
+/// A count of the changes to a block's versions, as a clock: a run that began at a moment and looks at slots that have not
+/// changed since sees one state, and need not ask whether its answers agree.
+#[derive(Debug, Default)]
+pub(crate) struct Moments(AtomicU64);
+
+impl Moments {
+    /// Now. Acquire, with the count in [`next`](Self::next): a change counted before is made, or its slot's lock is held
+    /// until it is, before the caller looks at the slot.
+    pub(crate) fn now(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// The moment of a change; the caller holds the slot's write lock, and so makes the change before it is seen.
+    fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::AcqRel) + 1
+    }
 }
 
 /// Why a slot could not answer.
@@ -34,6 +54,7 @@ impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
             loading: Mutex::new(()),
             listed: AtomicBool::new(false),
             readers_end: AtomicU32::new(0),
+            changed: AtomicU64::new(0),
         }
     }
 
@@ -116,20 +137,33 @@ impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
         self.listed.store(true, Ordering::Release);
     }
 
-    pub(crate) fn put(&self, version: Version, write: Option<Write<V, O>>) {
-        self.chain.write().put(version, write);
+    /// Whether a reader that has just looked may have seen something newer than `moment`. Relaxed: the chain's lock,
+    /// which the reader has held, orders the mark of what it saw.
+    pub(crate) fn changed_since(&self, moment: u64) -> bool {
+        self.changed.load(Ordering::Relaxed) > moment
     }
 
+    pub(crate) fn put(&self, version: Version, write: Option<Write<V, O>>, moments: &Moments) {
+        let mut chain = self.chain.write();
+        self.changed.store(moments.next(), Ordering::Relaxed); // under the lock, see `changed_since`
+        chain.put(version, write);
+    }
+
+    /// Makes the write of `tx` an estimate. No moment: who meets an estimate gets no answer.
     pub(crate) fn estimate(&self, tx: TxIndex) {
         self.chain.write().estimate(tx);
     }
 
-    pub(crate) fn remove_stale(&self, version: Version) {
-        self.chain.write().remove_stale(version);
+    pub(crate) fn remove_stale(&self, version: Version, moments: &Moments) {
+        let mut chain = self.chain.write();
+        self.changed.store(moments.next(), Ordering::Relaxed);
+        chain.remove_stale(version);
     }
 
-    pub(crate) fn remove(&self, tx: TxIndex) {
-        self.chain.write().remove(tx);
+    pub(crate) fn remove(&self, tx: TxIndex, moments: &Moments) {
+        let mut chain = self.chain.write();
+        self.changed.store(moments.next(), Ordering::Relaxed);
+        chain.remove(tx);
     }
 
     pub(crate) fn settle(&self, tx: TxIndex, value: V) {

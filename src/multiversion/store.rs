@@ -3,7 +3,7 @@
 use super::chain::{Operands, Write};
 use super::directory::Directory;
 use super::index::Index;
-use super::slot::{Slot, Unread};
+use super::slot::{Moments, Slot, Unread};
 use super::{Incarnation, MergeOperator, TxIndex, Version};
 use crate::kv::{self, DynRead, Key, KeyRange, Op, Value, WriteBatch};
 use crate::sync::{Arc, AtomicBool, AtomicU32, Ordering};
@@ -25,6 +25,7 @@ pub(crate) struct MultiVersionStore<K: Key, V: Value, M: MergeOperator<K, V>> {
     directory: Directory<K, V, M::Operand>,
     /// One more than the highest transaction that has walked a range, 0 if none has.
     range_readers_end: AtomicU32,
+    moments: Moments,
     /// Set when the block stops: every read answers `Interrupted` from then on.
     interrupted: Arc<AtomicBool>,
     /// When the block gives up: its runs look themselves, since every worker may be in one.
@@ -46,6 +47,7 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
             index: Index::new(),
             directory: Directory::new(),
             range_readers_end: AtomicU32::new(0),
+            moments: Moments::default(),
             interrupted,
             deadline: None,
         }
@@ -58,6 +60,11 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
 
     pub(crate) fn base(&self) -> &DynRead<K, V> {
         &self.base
+    }
+
+    /// The moment, for a run that begins.
+    pub(crate) fn now(&self) -> u64 {
+        self.moments.now()
     }
 
     pub(crate) fn slot(&self, key: &K) -> Arc<Slot<K, V, M::Operand>> {
@@ -89,13 +96,13 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
             .map(|(key, write)| {
                 let slot = self.index.slot(&key);
                 self.directory.list(&slot); // before its first version, so that ranges see what points see
-                slot.put(version, Some(write));
+                slot.put(version, Some(write), &self.moments);
                 readers_end = readers_end.max(slot.readers_end());
                 slot
             })
             .collect();
         for slot in previous {
-            slot.remove_stale(version);
+            slot.remove_stale(version, &self.moments);
             readers_end = readers_end.max(slot.readers_end());
         }
         if !(written.is_empty() && previous.is_empty()) {
@@ -109,8 +116,8 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
     pub(crate) fn resolve_elsewhere(&self, tx: TxIndex, key: &K, write: Option<Write<V, M::Operand>>) -> TxIndex {
         let slot = self.index.slot(key);
         match write {
-            Some(write) => slot.put(Version { tx, incarnation: 0 }, Some(write)),
-            None => slot.remove(tx),
+            Some(write) => slot.put(Version { tx, incarnation: 0 }, Some(write), &self.moments),
+            None => slot.remove(tx, &self.moments),
         }
         slot.readers_end().max(self.range_readers_end.load(Ordering::Relaxed))
     }
@@ -126,7 +133,7 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
     pub(crate) fn predict(&self, tx: TxIndex, key: &K) -> Arc<Slot<K, V, M::Operand>> {
         let slot = self.index.slot(key);
         self.directory.list(&slot);
-        slot.put(Version { tx, incarnation: PREDICTED }, None);
+        slot.put(Version { tx, incarnation: PREDICTED }, None, &self.moments);
         slot
     }
 

@@ -10,14 +10,14 @@ use super::chain::{Operands, Write};
 use super::iterate_set::RangeRead;
 use super::read_set::{PointRead, ReadSet, Seen};
 use super::sequential::SequentialSource;
-use super::slot::Unread;
+use super::slot::{Slot, Unread};
 use super::store::MultiVersionStore;
 use super::validate::validate;
 use super::view_iter::{ViewIter, ViewKeys};
 use super::write_set::{Savepoint, WriteSet, Writes};
 use super::{MergeOperator, NoMerge, TxIndex, Version, ViewError};
 use crate::kv::{self, Key, KeyRange, Value};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::RangeBounds;
 
@@ -44,6 +44,10 @@ use std::ops::RangeBounds;
 pub struct TxView<'a, K: Key, V: Value, M: MergeOperator<K, V> = NoMerge> {
     pub(super) source: Source<'a, K, V, M>,
     version: Version,
+    /// When the run began, and whether it has since looked at a slot that has changed: until then all its answers come
+    /// from one state and agree.
+    began: u64,
+    unsettled: Cell<bool>,
     pub(super) run: RefCell<Run<K, V, M::Operand>>,
 }
 
@@ -120,7 +124,11 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
             calls: 0,
             next_look: LOOK_EVERY,
         };
-        Self { source, version, run: RefCell::new(run) }
+        let began = match &source {
+            Source::Speculative(store) => store.now(),
+            Source::Frontier(_) | Source::Sequential(_) => 0, // nothing is recorded, so nothing can disagree
+        };
+        Self { source, version, began, unsettled: Cell::new(false), run: RefCell::new(run) }
     }
 
     /// The transaction's place in the block.
@@ -287,6 +295,18 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
         Finished { writes, obligations, reads, taint }
     }
 
+    /// To be told of every slot that was looked at, after the look.
+    pub(super) fn looked_at(&self, slot: &Slot<K, V, M::Operand>) {
+        if slot.changed_since(self.began) {
+            self.unsettled.set(true);
+        }
+    }
+
+    /// Whether answers of this run can disagree.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.unsettled.get()
+    }
+
     pub(super) fn tx(&self) -> TxIndex {
         self.version.tx
     }
@@ -358,8 +378,9 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
 
     /// Records an observation, unless it contradicts an earlier one: then the run is lost.
     fn observe(&self, key: &K, read: PointRead<K, V, M::Operand>) -> Result<(), ViewError> {
+        self.looked_at(&read.slot);
         let mut run = self.run.borrow_mut();
-        if !run.reads.agrees(key, &read.seen) {
+        if self.is_unsettled() && !run.reads.agrees(key, &read.seen) {
             drop(run);
             return Err(self.taint(Taint::Lost));
         }

@@ -19,7 +19,7 @@ use std::ops::Bound;
 /// The keys of a range of a [`TxView`]; see [`TxView::keys`].
 pub struct ViewKeys<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V> = NoMerge> {
     view: &'v TxView<'a, K, V, M>,
-    merged: MergeIter<K, Found<K, V, M::Operand>, kv::Error, Walk<'v, K, V, M>>,
+    merged: MergeIter<K, Found<K, V, M::Operand>, kv::Error, Walk<'v, 'a, K, V, M>>,
     range: KeyRange<K>,
     own: Writes<K, V, M::Operand>,
     /// The record in the iterate set, made at the first poll.
@@ -45,20 +45,28 @@ enum Found<K, V, O> {
 type Entry<K, V, O> = Result<(K, Option<Found<K, V, O>>), kv::Error>;
 
 /// One source of a walk.
-enum Walk<'v, K: Key, V: Value, M: MergeOperator<K, V>> {
-    Own { writes: Writes<K, V, M::Operand>, left: KeyRange<K> },
-    Listed { slots: Box<dyn DoubleEndedIterator<Item = Arc<Slot<K, V, M::Operand>>> + 'v>, below: TxIndex },
+enum Walk<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> {
+    Own {
+        writes: Writes<K, V, M::Operand>,
+        left: KeyRange<K>,
+    },
+    Listed {
+        slots: Box<dyn DoubleEndedIterator<Item = Arc<Slot<K, V, M::Operand>>> + 'v>,
+        view: &'v TxView<'a, K, V, M>,
+    },
     Written(Box<dyn DoubleEndedIterator<Item = (K, Option<V>)> + 'v>),
     Base(DynIter<K, V>),
 }
 
-impl<K: Key, V: Value, M: MergeOperator<K, V>> Walk<'_, K, V, M> {
+impl<K: Key, V: Value, M: MergeOperator<K, V>> Walk<'_, '_, K, V, M> {
     fn step(&mut self, end: End) -> Option<Entry<K, V, M::Operand>> {
         match self {
             Walk::Own { writes, left } => step_own(writes, left, end).map(Ok),
-            Walk::Listed { slots, below } => loop {
+            Walk::Listed { slots, view } => loop {
                 let slot = pull(slots, end)?;
-                let found = match slot.top(*below) {
+                let top = slot.top(view.tx());
+                view.looked_at(&slot);
+                let found = match top {
                     Top::Nothing => continue, // the state below answers for it
                     Top::Deleted(version) => Found::Deleted(version),
                     Top::Estimate(tx) => Found::Estimate(tx),
@@ -97,14 +105,14 @@ fn step_own<K: Key, V: Value, O: Clone>(
     Some((key, Some(found)))
 }
 
-impl<K: Key, V: Value, M: MergeOperator<K, V>> Iterator for Walk<'_, K, V, M> {
+impl<K: Key, V: Value, M: MergeOperator<K, V>> Iterator for Walk<'_, '_, K, V, M> {
     type Item = Entry<K, V, M::Operand>;
     fn next(&mut self) -> Option<Self::Item> {
         self.step(End::Front)
     }
 }
 
-impl<K: Key, V: Value, M: MergeOperator<K, V>> DoubleEndedIterator for Walk<'_, K, V, M> {
+impl<K: Key, V: Value, M: MergeOperator<K, V>> DoubleEndedIterator for Walk<'_, '_, K, V, M> {
     fn next_back(&mut self) -> Option<Self::Item> {
         self.step(End::Back)
     }
@@ -113,7 +121,7 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> DoubleEndedIterator for Walk<'_, 
 impl<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> ViewKeys<'v, 'a, K, V, M> {
     pub(super) fn new(view: &'v TxView<'a, K, V, M>, range: KeyRange<K>, values: bool) -> Self {
         let own = view.run.borrow().writes.freeze();
-        let mut sources: Vec<Walk<'v, K, V, M>> = Vec::with_capacity(3);
+        let mut sources: Vec<Walk<'v, 'a, K, V, M>> = Vec::with_capacity(3);
         let ended = range.is_empty();
         if !ended {
             if !own.is_empty() {
@@ -122,7 +130,7 @@ impl<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> ViewKeys<'v, 'a, K, V, M>
             match &view.source {
                 Source::Speculative(store) | Source::Frontier(store) => {
                     let slots = Box::new(store.listed(range.clone()));
-                    sources.push(Walk::Listed { slots, below: view.tx() });
+                    sources.push(Walk::Listed { slots, view });
                     sources.push(Walk::Base(store.base().scan(range.clone())));
                 }
                 Source::Sequential(state) => {
@@ -179,7 +187,7 @@ impl<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> ViewKeys<'v, 'a, K, V, M>
         let Some(range) = run.reads.ranges.get(record) else { return Ok(()) };
         let (start, stop) = range.gap(end, to);
         let gap = KeyRange { start, end: stop };
-        if !gap.is_empty() && self.contradicts(&run.reads, record, &gap) {
+        if self.view.is_unsettled() && !gap.is_empty() && self.contradicts(&run.reads, record, &gap) {
             drop(run);
             return Err(self.view.taint(Taint::Lost));
         }
@@ -241,6 +249,7 @@ impl<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> ViewKeys<'v, 'a, K, V, M>
         slot.note_reader(self.view.tx());
         let read = slot.read::<M>(self.view.tx(), store.base());
         let (origin, value) = read.map_err(|unread| self.view.unread(unread))?;
+        self.view.looked_at(slot);
         Ok((origin, Seen::Value(value)))
     }
 
@@ -250,7 +259,7 @@ impl<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> ViewKeys<'v, 'a, K, V, M>
         if let Some(range) = run.reads.ranges.get_mut(record) {
             range.push(end, RangeEntry { key: key.clone(), origin, seen: seen.clone() });
         }
-        if run.reads.agrees(key, seen) {
+        if !self.view.is_unsettled() || run.reads.agrees(key, seen) {
             return Ok(());
         }
         drop(run);
