@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+/// The program: what it does, leaves behind and refuses.
+#[cfg(feature = "cli")]
+mod cli;
 /// Every promise of a store, kept by every adapter.
 mod contract;
 /// Blocks in parallel against the oracle.
