@@ -70,7 +70,7 @@ impl Driver<'_> {
             let reader = |_| spawn(scope, move || readers::read(self.store, rest, &self.stop));
             let readers: Result<Vec<_>, Failure> = (0..self.args.readers).map(reader).collect();
             // Readers that did start are stopped whatever happens, or the scope would not end.
-            let blocks = readers.and_then(|readers| Ok((self.blocks(scope, first), readers)));
+            let blocks = readers.map(|readers| (self.blocks(scope, first), readers));
             self.stop.store(true, Ordering::Relaxed);
             let (blocks, readers) = blocks?;
             let mut walks = 0;
