@@ -165,6 +165,6 @@ fn ended(height: u64, how: &str, error: BlockError<Bytes, Bytes, Receipt, Fault>
 
 /// A bar on stderr, or nothing where that is no terminal.
 fn progress(blocks: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} block {pos} of {len}, {msg} faster, {eta} left");
+    let style = ProgressStyle::with_template("{bar:40} block {pos} of {len}, speed-up {msg}, {eta} left");
     ProgressBar::new(blocks).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_message("-")
 }
