@@ -16,8 +16,8 @@ use std::time::Duration;
 /// stats.wall = Duration::from_millis(10);
 /// let mut summary = Summary::default();
 /// summary.add_block(&stats);
-/// summary.add_sequential(Duration::from_millis(18));
-/// assert_eq!(summary.speed_up(), Some(1.8));
+/// summary.add_sequential(Duration::from_millis(20));
+/// assert_eq!(summary.speed_up(), Some(2.0));
 /// assert_eq!(summary.per_second(), Some(100_000.0));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,6 +13,9 @@ mod cachekv_failures;
 mod cachekv_model;
 /// The cache-wrapped store under concurrent use.
 mod cachekv_races;
+/// The program: what it does, leaves behind and refuses.
+#[cfg(feature = "cli")]
+mod cli;
 /// Every promise of a store, kept by every adapter.
 mod contract;
 /// Blocks in parallel against the oracle.

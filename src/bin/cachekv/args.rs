@@ -46,7 +46,7 @@ pub(crate) enum Command {
 /// They are committed together with the block's height, and flushed to the file while the next block executes.
 /// Meanwhile readers walk over snapshots and check that each shows a whole state.
 #[derive(Debug, clap::Args)]
-#[command(after_help = RUN_EXAMPLES, after_long_help = format!("{RUN_EXAMPLES}\n\n{EXIT_STATUS}"))]
+#[command(args_override_self = true, after_help = RUN_EXAMPLES, after_long_help = format!("{RUN_EXAMPLES}\n\n{EXIT_STATUS}"))]
 pub(crate) struct Run {
     /// What the transactions do [default: that of the store, transfers for a new one]
     #[arg(long, value_enum)]

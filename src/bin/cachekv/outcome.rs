@@ -93,20 +93,20 @@ impl Outcome {
             table.row(label, summary.clone());
         }
         format!(
-            "{workload}: {blocks} blocks of {txns} transactions, {work} µs of work each, on {threads} threads; \
+            "{workload}: {blocks} of {txns}, {work} µs of work each, on {threads}; \
              sequential and parallel execution agree\n\n\
              {table}\n\
-             {walks} complete walks by {readers} readers meanwhile, each over one whole state\n\
-             height {height} with {total} transactions is durable in {path}, after {seconds} s; run again to go on\n",
+             {walks} by {readers} meanwhile, each over one whole state\n\
+             height {height} with {total} is durable in {path}, after {seconds} s; run again to go on\n",
             workload = self.last.workload,
-            blocks = grouped(self.last.height - self.first.height),
-            txns = grouped(args.txns),
+            blocks = counted(self.last.height.saturating_sub(self.first.height), "block"),
+            txns = counted(args.txns, "transaction"),
             work = grouped(args.work),
-            threads = self.threads,
-            walks = grouped(self.walks),
-            readers = args.readers,
+            threads = counted(self.threads as u64, "thread"),
+            walks = counted(self.walks, "complete walk"),
+            readers = counted(args.readers, "reader"),
             height = grouped(self.last.height),
-            total = grouped(self.last.transactions),
+            total = counted(self.last.transactions, "transaction"),
             path = self.path.display(),
             seconds = grouped_decimal(self.elapsed.as_secs_f64(), 1),
         )
@@ -138,6 +138,11 @@ impl Outcome {
         let text = serde_json::to_string_pretty(&document);
         text.map(|text| text + "\n").map_err(|error| Failure::System(format!("cannot write JSON: {error}")))
     }
+}
+
+/// So many of a thing, in words.
+fn counted(number: u64, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 #[derive(Serialize)]

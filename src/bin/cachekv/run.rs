@@ -70,7 +70,7 @@ impl Driver<'_> {
             let reader = |_| spawn(scope, move || readers::read(self.store, rest, &self.stop));
             let readers: Result<Vec<_>, Failure> = (0..self.args.readers).map(reader).collect();
             // Readers that did start are stopped whatever happens, or the scope would not end.
-            let blocks = readers.and_then(|readers| Ok((self.blocks(scope, first), readers)));
+            let blocks = readers.map(|readers| (self.blocks(scope, first), readers));
             self.stop.store(true, Ordering::Relaxed);
             let (blocks, readers) = blocks?;
             let mut walks = 0;
@@ -165,6 +165,6 @@ fn ended(height: u64, how: &str, error: BlockError<Bytes, Bytes, Receipt, Fault>
 
 /// A bar on stderr, or nothing where that is no terminal.
 fn progress(blocks: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} block {pos} of {len}, {msg} faster, {eta} left");
+    let style = ProgressStyle::with_template("{bar:40} block {pos} of {len}, speed-up {msg}, {eta} left");
     ProgressBar::new(blocks).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_message("-")
 }

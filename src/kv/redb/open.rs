@@ -5,9 +5,9 @@ use super::file::{Db, ENTRIES, guarded};
 use super::gate::Gate;
 use redb::backends::FileBackend;
 use redb::{Database, ReadTransaction, ReadableDatabase, StorageBackend, StorageError, TableDefinition, TableError};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const META: TableDefinition<&str, u64> = TableDefinition::new("cachekv.meta");
@@ -18,10 +18,56 @@ const FORMAT: u64 = 1;
 /// What every database file begins with.
 const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
 
+/// Opens the store at `path`, and makes it if it is not there and `create` says so. The file is as it was if that fails.
+pub(super) fn open(path: &Path, create: bool) -> Result<Db, OpenCause> {
+    if create
+        && matches!(fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
+        && let Some(db) = make(path)?
+    {
+        return Ok(db);
+    }
+    let (db, gate) = open_gated(path, create)?;
+    gate.pass().map_err(io_cause)?;
+    Ok(db)
+}
+
+/// Makes a store beside `path` and gives it that name once it is one: whoever is killed meanwhile leaves no file there
+/// that is a store in part, and so none that could not be told from somebody else's. `None` if the name is taken by then,
+/// or the file system has no links.
+fn make(path: &Path) -> Result<Option<Db>, OpenCause> {
+    let (file, beside) = create_beside(path)?;
+    let made = open_file_gated(file, true).and_then(|(db, gate)| {
+        gate.pass().map_err(io_cause)?;
+        Ok(fs::hard_link(&beside, path).is_ok().then_some(db)) // a link, unlike a renaming, replaces nothing
+    });
+    drop(fs::remove_file(&beside)); // if it fails there is a second name for the file
+    if let Ok(directory) = File::open(path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+    {
+        drop(directory.sync_all()); // so that the name outlives a loss of power, where the system can
+    }
+    made
+}
+
+/// A new file in the directory of `path`, under a name that no other call takes.
+fn create_beside(path: &Path) -> Result<(File, PathBuf), OpenCause> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut taken = 0u64;
+    loop {
+        let beside = path.with_file_name(format!(".{name}.{}-{taken}.new", std::process::id()));
+        match OpenOptions::new().read(true).write(true).create_new(true).open(&beside) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => taken += 1,
+            file => return file.map(|file| (file, beside)).map_err(|error| not_opened(path, true, error)),
+        }
+    }
+}
+
 /// Opens the database at `path` behind a gate, and checks that it is a store; makes it one if it holds nothing yet and
 /// `create` says so. The file is as it was until the gate is passed.
 pub(super) fn open_gated(path: &Path, create: bool) -> Result<(Db, Gate), OpenCause> {
-    let file = open_file(path, create)?;
+    open_file_gated(open_file(path, create)?, create)
+}
+
+fn open_file_gated(file: File, create: bool) -> Result<(Db, Gate), OpenCause> {
     let backend = FileBackend::new(file).map_err(cause)?;
     check_magic(&backend, create)?;
     let gate = Gate::new(backend);
@@ -32,14 +78,19 @@ pub(super) fn open_gated(path: &Path, create: bool) -> Result<(Db, Gate), OpenCa
 
 fn open_file(path: &Path, create: bool) -> Result<File, OpenCause> {
     let file = OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path);
-    let file = file.map_err(|error| match (error.kind(), path.parent()) {
+    let file = file.map_err(|error| not_opened(path, create, error))?;
+    if file.metadata().map_err(io_cause)?.is_file() { Ok(file) } else { Err(foreign("it is no ordinary file")) }
+}
+
+/// Why there is no file at `path`; a missing directory is named.
+fn not_opened(path: &Path, create: bool, error: io::Error) -> OpenCause {
+    match (error.kind(), path.parent()) {
         (io::ErrorKind::NotFound, Some(dir)) if !dir.as_os_str().is_empty() && !dir.exists() => {
             io_cause(io::Error::new(error.kind(), format!("there is no directory {}", dir.display())))
         }
         (io::ErrorKind::NotFound, _) if !create => OpenCause::Missing,
         _ => io_cause(error),
-    })?;
-    if file.metadata().map_err(io_cause)?.is_file() { Ok(file) } else { Err(foreign("it is no ordinary file")) }
+    }
 }
 
 /// Refuses what is no database at all. The database would too, in words of its own.

@@ -2,7 +2,7 @@
 
 use super::super::{Error, KvStore, Op, OpenCause, WriteBatch};
 use super::file::{ENTRIES, OpenFile, guarded};
-use super::open::{cause, io_cause, open_gated};
+use super::open::{cause, open, open_gated};
 use super::snapshot::RedbSnapshot;
 use crate::sync::Mutex;
 use bytes::Bytes;
@@ -58,6 +58,9 @@ pub struct RedbStore {
 impl RedbStore {
     /// Opens the store in the file at `path`, and makes it if there is no file or an empty one.
     ///
+    /// A new store is made beside `path` and gets that name once it is whole: a process killed in the middle leaves a
+    /// file whose name ends in `.new` and nothing at `path`.
+    ///
     /// # Errors
     /// [`Error::Open`]; a file that was there has the contents it had.
     pub fn create(path: impl AsRef<Path>) -> Result<Self, Error> {
@@ -96,9 +99,7 @@ impl RedbStore {
     }
 
     fn new(path: &Path, create: bool) -> Result<Self, Error> {
-        let db = open_gated(path, create)
-            .and_then(|(db, gate)| gate.pass().map(|()| db).map_err(io_cause))
-            .map_err(|cause| Error::Open { path: path.to_owned(), cause })?;
+        let db = open(path, create).map_err(|cause| Error::Open { path: path.to_owned(), cause })?;
         let file = OpenFile { db, path: path.to_owned(), name: path.display().to_string().into() };
         Ok(Self { file: Arc::new(file), commit: Mutex::new(()) })
     }

@@ -160,3 +160,26 @@ fn a_store_has_one_owner_in_a_process() {
     drop(walk);
     RedbStore::open(&path).unwrap();
 }
+
+/// Two that make the same store at once: one has it, the others find it held, and nobody leaves a second file behind.
+#[test]
+fn a_store_is_made_once_and_alone() {
+    let (dir, path) = dir();
+    let start = std::sync::Barrier::new(8);
+    let made: Vec<_> = std::thread::scope(|scope| {
+        let maker = || {
+            start.wait();
+            RedbStore::create(&path)
+        };
+        let makers: Vec<_> = (0..8).map(|_| scope.spawn(maker)).collect();
+        makers.into_iter().map(|maker| maker.join().unwrap()).collect()
+    });
+    let held = |result: &Result<RedbStore, Error>| matches!(result, Err(Error::Open { cause: OpenCause::Locked, .. }));
+    assert_eq!(
+        (made.iter().filter(|made| made.is_ok()).count(), made.iter().filter(|made| held(made)).count()),
+        (1, 7)
+    );
+    drop(made);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    RedbStore::verify(&path).unwrap();
+}
