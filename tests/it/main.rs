@@ -9,6 +9,8 @@ mod acts;
 mod contract;
 /// Blocks in parallel against the oracle.
 mod differential;
+/// Blocks with failures in parallel against sequential execution.
+mod differential_failures;
 /// The executor: sizes, hooks, stops, panics, failures.
 mod executor;
 /// Calling the executor: nested, at once, with a switch and a deadline.
