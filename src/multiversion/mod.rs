@@ -31,6 +31,8 @@ mod sequential;
 mod slot;
 mod small_map;
 mod store;
+#[cfg(test)]
+mod tests;
 mod validate;
 mod version;
 mod view;

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+/// Transactions written as closures, with hand-shakes between them.
+mod acts;
 /// Which room may use which, and what every file looks like.
 mod architecture;
 /// The cache-wrapped store, promise by promise.
@@ -20,6 +22,8 @@ mod cli;
 mod contract;
 /// Blocks in parallel against the oracle.
 mod differential;
+/// Blocks with failures in parallel against sequential execution.
+mod differential_failures;
 /// Real Ethereum blocks on the executor, against their headers and the reference.
 #[cfg(feature = "evm")]
 mod evm_blocks;
@@ -32,6 +36,12 @@ mod evm_oracle;
 /// The reference against the headers of real blocks.
 #[cfg(feature = "evm")]
 mod evm_reference;
+/// The executor: sizes, hooks, stops, panics, failures.
+mod executor;
+/// Calling the executor: nested, at once, with a switch and a deadline.
+mod executor_calls;
+/// Transactions that are executed elsewhere.
+mod executor_elsewhere;
 /// Stores that fail or park on demand.
 mod faulty;
 /// The merge iterator against an ordered map.
@@ -43,3 +53,13 @@ mod oracle;
 mod redb;
 /// Transactions that compute what they write from what they read.
 mod script;
+/// One answer wherever a key lives.
+mod views_layers;
+/// Merges: writes that are no reads.
+mod views_merges;
+/// Point reads: what they depend on.
+mod views_points;
+/// Ranges: what walks depend on.
+mod views_ranges;
+/// Savepoints.
+mod views_savepoints;
