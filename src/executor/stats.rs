@@ -63,6 +63,17 @@ impl Aborts {
     }
 }
 
+impl std::ops::AddAssign for Aborts {
+    fn add_assign(&mut self, other: Self) {
+        self.read += other.read;
+        self.range += other.range;
+        self.blocked += other.blocked;
+        self.lost += other.lost;
+        self.refused += other.refused;
+        self.failed += other.failed;
+    }
+}
+
 /// One transaction put aside for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wait {
@@ -120,12 +131,7 @@ impl<K: Key> Tally<K> {
         mine.executions += theirs.executions;
         mine.frontier_executions += theirs.frontier_executions;
         mine.validations += theirs.validations;
-        mine.aborts.read += theirs.aborts.read;
-        mine.aborts.range += theirs.aborts.range;
-        mine.aborts.blocked += theirs.aborts.blocked;
-        mine.aborts.lost += theirs.aborts.lost;
-        mine.aborts.refused += theirs.aborts.refused;
-        mine.aborts.failed += theirs.aborts.failed;
+        mine.aborts += theirs.aborts;
         mine.executing += theirs.executing;
         mine.committing += theirs.committing;
         mine.parked += theirs.parked;

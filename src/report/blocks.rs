@@ -92,6 +92,7 @@ fn causes(aborts: &Aborts) -> String {
         ("met a value about to be written", aborts.blocked),
         ("saw by itself that it was lost", aborts.lost),
         ("merged what is refused", aborts.refused),
+        ("failed on what was not final", aborts.failed),
     ];
     let occurred = causes.iter().filter(|(_, times)| *times > 0);
     occurred.map(|(cause, times)| format!("{cause} {}", grouped(*times))).collect::<Vec<_>>().join(", ")

@@ -64,7 +64,7 @@ impl<K: Key> Summary<K> {
         self.blocks += 1;
         self.transactions += stats.transactions;
         self.executions += stats.executions;
-        self.add_aborts(&stats.aborts);
+        self.aborts += stats.aborts;
         self.parallel += stats.wall;
         self.add_conflicts(stats.conflicts.iter().map(|(key, times)| (key, *times)));
     }
@@ -84,7 +84,7 @@ impl<K: Key> Summary<K> {
         self.blocks += other.blocks;
         self.transactions += other.transactions;
         self.executions += other.executions;
-        self.add_aborts(&other.aborts);
+        self.aborts += other.aborts;
         self.parallel += other.parallel;
         other.sequential.into_iter().for_each(|time| self.add_sequential(time));
         other.flush.into_iter().for_each(|time| self.add_flush(time));
@@ -114,14 +114,6 @@ impl<K: Key> Summary<K> {
         keys
     }
 
-    fn add_aborts(&mut self, aborts: &Aborts) {
-        self.aborts.read += aborts.read;
-        self.aborts.range += aborts.range;
-        self.aborts.blocked += aborts.blocked;
-        self.aborts.lost += aborts.lost;
-        self.aborts.refused += aborts.refused;
-    }
-
     fn add_conflicts<'k>(&mut self, conflicts: impl Iterator<Item = (&'k K, u64)>) {
         for (key, times) in conflicts {
             *self.conflicts.entry(key.clone()).or_default() += times;
@@ -139,7 +131,7 @@ mod tests {
     use super::*;
 
     fn block(conflicts: Vec<(u64, u64)>) -> BlockStats<u64> {
-        let aborts = Aborts { read: 1, range: 2, blocked: 3, lost: 4, refused: 5 };
+        let aborts = Aborts { read: 1, range: 2, blocked: 3, lost: 4, refused: 5, failed: 6 };
         let wall = Duration::from_millis(5);
         BlockStats { transactions: 10, executions: 25, aborts, conflicts, wall, ..BlockStats::default() }
     }
@@ -156,7 +148,7 @@ mod tests {
             parts.add(&part);
         }
         assert_eq!(one, parts);
-        assert_eq!((one.blocks, one.transactions, one.executions, one.aborts.total()), (3, 30, 75, 45));
+        assert_eq!((one.blocks, one.transactions, one.executions, one.aborts.total()), (3, 30, 75, 63));
         assert_eq!(one.most_conflicted(9), [(&2, 10), (&1, 4)]);
         assert_eq!(one.most_conflicted(1), [(&2, 10)]);
     }

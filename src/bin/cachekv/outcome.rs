@@ -192,6 +192,7 @@ struct Causes {
     blocked: u64,
     lost: u64,
     refused: u64,
+    failed: u64,
 }
 
 #[derive(Serialize)]
@@ -208,7 +209,7 @@ struct Readers {
 
 impl Figures {
     fn new(blocks: Option<(u64, u64)>, summary: &Summary<Bytes>) -> Self {
-        let Aborts { read, range, blocked, lost, refused, .. } = summary.aborts;
+        let Aborts { read, range, blocked, lost, refused, failed, .. } = summary.aborts;
         let keys = summary.most_conflicted(ROWS as usize);
         Self {
             first_block: blocks.map(|(first, _)| first),
@@ -217,7 +218,7 @@ impl Figures {
             transactions: summary.transactions,
             executions: summary.executions,
             conflicts: summary.aborts.total(),
-            conflicts_by_cause: Causes { read, range, blocked, lost, refused },
+            conflicts_by_cause: Causes { read, range, blocked, lost, refused, failed },
             most_conflicted_keys: keys.into_iter().map(|(key, times)| Key { key: name_key(key), times }).collect(),
             parallel_us: micros(summary.parallel),
             sequential_us: micros(summary.sequential.unwrap_or_default()),
