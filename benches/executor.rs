@@ -1,6 +1,8 @@
 //! Blocks of the Block-STM paper's transfers: two reads and two writes of two distinct accounts, with and without 10 µs
 //! of computation; sequential execution is the baseline of every group. And the hot counter, and ranges.
 
+#![allow(clippy::expect_used, reason = "a benchmark that cannot run ends")]
+
 use cachekv::executor::{BlockExecutor, Vm, execute_sequentially};
 use cachekv::kv::{KvStore, MemStore};
 use cachekv::multiversion::{MergeOperator, TxView, ViewError};

@@ -1,6 +1,7 @@
 //! The integration tests, one binary.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+#![allow(clippy::result_large_err, reason = "nothing here is hot")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
 /// Transactions written as closures, with hand-shakes between them.
