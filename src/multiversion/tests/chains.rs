@@ -69,7 +69,7 @@ fn an_estimate_invalidates_what_was_read_there() {
     block.run(2, |view| view.set(1, 1));
     let [point, range, exists] = [
         block.observe(3, |view| get(view, 1)),
-        block.observe(3, |view| walk(view)),
+        block.observe(3, walk),
         block.observe(3, |view| view.contains(&1).unwrap()),
     ];
     let below = block.observe(2, |view| get(view, 1));
@@ -109,7 +109,7 @@ fn the_writer_learns_who_has_read_before() {
     assert_eq!(block.publish(2, put(2)), 8, "the key it wrote before and does not now");
     assert_eq!(block.publish(3, put(2)), 5);
     assert_eq!(block.publish(3, std::iter::empty()), 5);
-    drop(block.observe(9, |view| keys(view)));
+    drop(block.observe(9, keys));
     assert_eq!(block.publish(3, put(33)), 10, "who walks may meet any key");
 }
 

@@ -6,11 +6,8 @@ use super::*;
 fn the_same_value_by_another_incarnation_stands() {
     let mut block = Block::over(&[]);
     block.run(1, |view| view.set(1, 1));
-    let [point, range, exists] = [
-        block.observe(2, |view| get(view, 1)),
-        block.observe(2, |view| walk(view)),
-        block.observe(2, |view| keys(view)),
-    ];
+    let [point, range, exists] =
+        [block.observe(2, |view| get(view, 1)), block.observe(2, walk), block.observe(2, keys)];
     block.run(1, |view| view.set(1, 1));
     assert!(block.holds(2, &point) && block.holds(2, &range) && block.holds(2, &exists));
     block.run(1, |view| view.set(1, 2));
@@ -21,7 +18,7 @@ fn the_same_value_by_another_incarnation_stands() {
 fn the_base_value_written_again_stands_and_taken_away_again_too() {
     let mut block = Block::over(&[(1, 10)]);
     let point = block.observe(2, |view| get(view, 1));
-    let range = block.observe(2, |view| walk(view));
+    let range = block.observe(2, walk);
     block.run(1, |view| view.set(1, 10));
     assert!(block.holds(2, &point) && block.holds(2, &range));
     block.run(1, |view| view.delete(1));
@@ -33,10 +30,10 @@ fn the_base_value_written_again_stands_and_taken_away_again_too() {
 #[test]
 fn absence_by_tombstone_and_absence_in_the_base_are_the_same_absence() {
     let mut block = Block::over(&[]);
-    let [point, range] = [block.observe(2, |view| get(view, 1)), block.observe(2, |view| walk(view))];
+    let [point, range] = [block.observe(2, |view| get(view, 1)), block.observe(2, walk)];
     block.run(1, |view| view.delete(1));
     assert!(block.holds(2, &point) && block.holds(2, &range));
-    let [point, range] = [block.observe(2, |view| get(view, 1)), block.observe(2, |view| walk(view))];
+    let [point, range] = [block.observe(2, |view| get(view, 1)), block.observe(2, walk)];
     block.run(1, |_| {});
     assert!(block.holds(2, &point) && block.holds(2, &range));
     block.run(1, |view| view.set(1, 0));
@@ -50,7 +47,7 @@ fn a_tombstone_lifted_shows_the_base_again() {
     let reads = [
         block.observe(2, |view| get(view, 1)),
         block.observe(2, |view| view.contains(&1).unwrap()),
-        block.observe(2, |view| keys(view)),
+        block.observe(2, keys),
     ];
     block.run(1, |_| {});
     assert!(reads.iter().all(|reads| !block.holds(2, reads)));
@@ -59,7 +56,7 @@ fn a_tombstone_lifted_shows_the_base_again() {
 #[test]
 fn later_transactions_are_of_no_concern() {
     let mut block = Block::over(&[(1, 10)]);
-    let [point, range] = [block.observe(2, |view| get(view, 1)), block.observe(2, |view| walk(view))];
+    let [point, range] = [block.observe(2, |view| get(view, 1)), block.observe(2, walk)];
     block.run(2, |view| view.set(1, 0));
     block.run(3, |view| {
         view.set(1, 0);
@@ -139,7 +136,7 @@ fn a_merged_value_is_validated_by_what_it_comes_to() {
     let mut block = Block::over(&[(1, 10)]);
     block.run(1, |view| view.set(1, 5));
     block.run(2, |view| view.merge(1, 5).unwrap());
-    let [point, range] = [block.observe(3, |view| get(view, 1)), block.observe(3, |view| walk(view))];
+    let [point, range] = [block.observe(3, |view| get(view, 1)), block.observe(3, walk)];
     block.run(1, |_| {}); // the topmost version stays, what lies below it changes
     assert!(!block.holds(3, &point) && !block.holds(3, &range));
     block.run(1, |view| view.set(1, 4));
