@@ -122,7 +122,8 @@ impl<R> Scheduler<R> {
         self.frontier.load(Ordering::Acquire)
     }
 
-    /// Ends the block: nothing is claimed or committed any more, and whoever sleeps wakes up.
+    /// Ends the block: nothing is committed any more, and whoever sleeps wakes up. Whoever is about to sleep has to take
+    /// a ticket before it asks [`is_stopped`](Self::is_stopped): this announcement is the last.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.parking.announce(true);

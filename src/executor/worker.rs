@@ -144,8 +144,12 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
             job.stop(); // there is no last commit that would
         }
         self.commit(); // places at the front that are executed elsewhere and owe nothing
-        while !job.scheduler.is_stopped() {
-            let ticket = job.signals.parking.ticket(); // before looking: what comes later wakes us
+        loop {
+            // Before looking, also at whether the block has stopped: what comes later wakes us.
+            let ticket = job.signals.parking.ticket();
+            if job.scheduler.is_stopped() {
+                break;
+            }
             self.receive();
             if self.is_called_off() {
                 break;

@@ -29,6 +29,16 @@ fn loops(view: &View<'_>) -> Answer {
     }
 }
 
+/// A worker that looks whether the block has stopped, is overtaken by the stop, and then goes to sleep, sleeps for ever.
+#[test]
+fn no_worker_sleeps_through_the_end_of_a_block() {
+    let executor = BlockExecutor::new(8).unwrap();
+    let (block, snapshot) = (increments(1), base(&[]));
+    for _ in 0..20_000 {
+        assert_eq!(executor.execute(&snapshot, &block, &Acts).unwrap().committed, 1);
+    }
+}
+
 #[test]
 fn a_transaction_may_use_rayon() {
     for threads in [1, 2, 4] {

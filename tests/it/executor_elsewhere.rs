@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 type Places = Elsewhere<Key, Value>;
 
+#[expect(clippy::result_large_err, reason = "it is taken apart at once")]
 fn run(threads: usize, places: &Places, block: &[Act], within: Duration) -> Result<Output, (Cause<Failure>, Output)> {
     let executor = BlockExecutor::new(threads).unwrap();
     let options =

@@ -2,7 +2,7 @@
 //! transaction's own.
 
 use crate::acts::*;
-use cachekv::executor::Options;
+use cachekv::executor::{BlockExecutor, Options};
 use cachekv::kv::Op;
 use cachekv::multiversion::ViewError;
 
@@ -267,6 +267,27 @@ fn operands_wait_for_estimates_below_them() {
     let done = TWO.execute_with(&base(&BASE), &block, &Acts, options).unwrap();
     assert_eq!(done.outputs, [vec![], vec![1], vec![10]]);
     assert_eq!((done.stats.aborts.blocked, done.stats.aborts.total()), (1, 1));
+}
+
+#[test]
+fn operands_not_yet_committed_resolve_where_they_are_read() {
+    // 0 is held until 2 has read what 1 has merged into: no later answer differs.
+    let read = Signal::default();
+    let waits = read.clone();
+    let block = [
+        act(move |_| {
+            waits.wait();
+            Ok(vec![])
+        }),
+        act(|view| Ok(vec![merge(view, 1, 5)?, merge(view, 1, 6)?, merge(view, 9, 1)?])),
+        act(move |view| {
+            let _read = read.raised_at_the_end();
+            let walked: Value = view.range(..).map(|entry| entry.map(|entry| entry.1)).sum::<Result<_, _>>()?;
+            Ok(vec![of(view.get(&1)?), walked])
+        }),
+    ];
+    let done = BlockExecutor::new(2).unwrap().execute(&base(&BASE), &block, &Acts).unwrap();
+    assert_eq!((&done.outputs[2], done.stats.aborts.total()), (&vec![21, 42], 0));
 }
 
 #[test]

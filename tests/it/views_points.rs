@@ -1,7 +1,7 @@
 //! Point reads: what they depend on, and that they repeat.
 
 use crate::acts::*;
-use cachekv::executor::{Cause, Options};
+use cachekv::executor::{BlockExecutor, Cause, Options};
 use cachekv::kv::Op;
 use cachekv::multiversion::ViewError;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -290,6 +290,38 @@ fn what_an_earlier_run_wrote_and_the_last_did_not_is_gone() {
     let done = TWO.execute(&base(&BASE), &block, &Acts).unwrap();
     assert_eq!(done.outputs[2], [-1, 1]);
     assert_eq!(done.batch.into_iter().collect::<Vec<_>>(), [(1, Op::Put(11)), (6, Op::Put(6))]);
+}
+
+#[test]
+fn a_writer_dooms_those_who_have_read_before_anything_commits() {
+    // 0 is held until 2 has run twice; 1 writes once 2 has executed, which 3, on the worker that ran 2, tells.
+    let (again, executed, runs) = (Signal::default(), Signal::default(), AtomicU32::new(0));
+    let (held, waits) = (again.clone(), executed.clone());
+    let block = [
+        act(move |_| {
+            held.wait();
+            Ok(vec![])
+        }),
+        act(move |view| {
+            waits.wait();
+            view.set(1, 11);
+            Ok(vec![])
+        }),
+        act(move |view| {
+            let value = of(view.get(&1)?);
+            if runs.fetch_add(1, Ordering::Relaxed) == 1 {
+                again.raise();
+            }
+            Ok(vec![value])
+        }),
+        act(move |_| {
+            executed.raise();
+            Ok(vec![])
+        }),
+    ];
+    let done = BlockExecutor::new(3).unwrap().execute(&base(&BASE), &block, &Acts).unwrap();
+    assert_eq!((done.outputs[2].clone(), done.stats.executions), (vec![11], 5));
+    read_falls(done.stats.aborts);
 }
 
 #[test]

@@ -293,6 +293,7 @@ fn a_walk_over_a_change_ahead_of_it_is_one_answer() {
             Ok(answer)
         },
     );
+    // It shows the new value, and holds; or the old one, read ahead, and falls. Outcomes are equal in any case.
     assert!(aborts.aborts.total() <= 1, "{:?}", aborts.aborts);
 }
 

@@ -80,6 +80,24 @@ fn reads_repeat_while_others_write() {
 }
 
 #[test]
+fn a_walk_past_a_key_that_was_seen_and_has_gone_without_a_trace_ends_the_run() {
+    for seen_by in
+        [|view: &View<'_>| assert_eq!(get(view, 4), Some(4)), |view: &View<'_>| assert_eq!(keys(view).len(), 2)]
+    {
+        for rev in [false, true] {
+            let mut block = Block::over(&[(1, 10)]);
+            block.run(1, |view| view.set(4, 4));
+            let (slots, _) = block.ran.remove(&1).unwrap();
+            let view = block.view(5);
+            seen_by(&view);
+            drop(block.store.publish(Version { tx: 1, incarnation: 1 }, std::iter::empty(), &slots));
+            let walked = if rev { view.keys(2..).next_back() } else { view.keys(2..).next() };
+            assert!(matches!(walked, Some(Err(_))), "{walked:?}");
+        }
+    }
+}
+
+#[test]
 fn nothing_read_ahead_is_observed() {
     let mut block = Block::over(&[(1, 10), (3, 30), (5, 50)]);
     block.run(0, |view| view.set(4, 40));
