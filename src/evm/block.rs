@@ -112,7 +112,10 @@ impl Block {
         if reward.is_zero() && self.has(SpecId::SPURIOUS_DRAGON) {
             return Ok(());
         }
-        view.merge(StateKey::Balance(self.input.env.beneficiary), Change::Credit(reward))
+        match view.merge(StateKey::Balance(self.input.env.beneficiary), Change::Credit(reward)) {
+            Err(ViewError::Refused { .. }) => Ok(()), // more than there can be is not paid
+            merged => merged,
+        }
     }
 
     fn run(&self, tx: &Transaction, view: &View<'_>) -> Result<TxOutput, Error> {
@@ -122,8 +125,12 @@ impl Block {
             Err(_) => Machine::default().run(&self.cfg, &self.input.env, &tx.env, &database),
         });
         let Executed { result, state, reward } = executed.map_err(|error| self.failure(tx, view, error))?;
+        // A fee recipient that has just destroyed itself takes its fee with it.
+        let paid = !state.get(&self.input.env.beneficiary).is_some_and(Account::is_selfdestructed);
         self.write(state, &database)?;
-        self.reward(reward, view)?;
+        if paid {
+            self.reward(reward, view)?;
+        }
         Ok(TxOutput::new(tx.env.tx_type, result))
     }
 
