@@ -12,9 +12,19 @@ pub(crate) use real_side::*;
 
 #[cfg(not(kv_loom))]
 mod real_side {
-    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+    pub(crate) use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
     pub(crate) use std::sync::Arc;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+    /// Lets a little time pass between two looks at what another thread does shortly: spins at first, longer each
+    /// round, then gives up the rest of the time slice.
+    pub(crate) fn pause(round: u32) {
+        if round < 6 {
+            (0..1_u32 << round).for_each(|_| std::hint::spin_loop());
+        } else {
+            std::thread::yield_now();
+        }
+    }
 
     /// A cell that holds one published `Arc` and swaps it atomically.
     ///

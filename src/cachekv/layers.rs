@@ -19,7 +19,7 @@
 
 use super::snapshot::{Cut, Snapshot};
 use crate::kv::{Error, KvRead, Op, Overlay, WriteBatch};
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering, RwLock, SnapshotCell};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, RwLock, RwLockReadGuard, SnapshotCell, pause};
 use std::mem;
 
 /// The layers of one store over states with root `R`.
@@ -40,7 +40,21 @@ pub(super) struct Layers<R: KvRead> {
     /// * Cleared *before* the cut is stored, a reader in between would miss completed writes.
     changed: AtomicBool,
     published: SnapshotCell<Cut<R>>,
+    /// How many cuts were published; counted under the write lock, after all else that a publication does.
+    ///
+    /// A reader that sees it grow since its call began may take what is in the cell. For a write that was complete at
+    /// that time released the lock before; had the publication come before the write in the order of the lock, the reader
+    /// would have found it counted already. So it came after, and its cut holds the write.
+    edition: AtomicU64,
+    /// Whether a reader waits for a publication, which the next writer then makes for it: a lock that a writer takes again and
+    /// again, in no fair order, is not to be won within microseconds.
+    wanted: AtomicBool,
 }
+
+/// How often a reader looks whether the lock is free, or a cut published, before it waits in line.
+const PATIENCE: u32 = if cfg!(kv_loom) { 1 } else { 64 };
+/// How often a point read does so before it asks for a publication, which costs the next writers a copy of their path.
+const GLANCES: u32 = if cfg!(kv_loom) { 1 } else { 4 };
 
 struct State<R: KvRead> {
     dirty: Overlay<R::Key, R::Value>,
@@ -70,7 +84,14 @@ impl<R: KvRead> Layers<R> {
         let published = SnapshotCell::new(Arc::clone(&base));
         let below = Arc::clone(&base);
         let state = State { dirty: Overlay::new(), frozen: Overlay::new(), committing: false, base, below };
-        Self { writing: Mutex::new(()), state: RwLock::new(state), changed: AtomicBool::new(false), published }
+        Self {
+            writing: Mutex::new(()),
+            state: RwLock::new(state),
+            changed: AtomicBool::new(false),
+            published,
+            edition: AtomicU64::new(0),
+            wanted: AtomicBool::new(false),
+        }
     }
 
     /// What the layers say of `key`, every completed write included; arguments as for [`Cut::find`].
@@ -84,32 +105,54 @@ impl<R: KvRead> Layers<R> {
         if !self.changed.load(Ordering::Acquire) {
             return self.published.with(|cut| cut.find(key, written, base));
         }
-        let below = {
-            let state = self.state.read();
-            if let Some(op) = state.dirty.get(key) {
-                return Ok(written(op.value()));
-            }
-            // Taken together with the miss: a flush that moves the key down cannot come in between.
-            Arc::clone(&state.below)
+        let Some(state) = (0..GLANCES).find_map(|round| self.glance(round)) else {
+            return self.fold().cut().find(key, written, base);
         };
+        if let Some(op) = state.dirty.get(key) {
+            return Ok(written(op.value()));
+        }
+        // Taken together with the miss: a flush that moves the key down cannot come in between.
+        let below = Arc::clone(&state.below);
+        drop(state);
         below.find(key, written, base) // without the lock: a slow parent holds up this reader alone
+    }
+
+    /// The state, unless a writer has it; then lets a little time pass.
+    fn glance(&self, round: u32) -> Option<RwLockReadGuard<'_, State<R>>> {
+        let state = self.state.try_read();
+        if state.is_none() {
+            pause(round);
+        }
+        state
     }
 
     /// The current cut. One atomic load if nothing was written since the last, else one publication.
     pub(super) fn snapshot(&self) -> Snapshot<R> {
         // Acquire: as in `find`.
-        if !self.changed.load(Ordering::Acquire) {
-            return Snapshot::new(self.published.load());
-        }
-        let (now, _replaced) = {
-            let state = self.state.write();
-            // Relaxed: it is written under this lock alone. Another reader may have published while we waited.
-            if !self.changed.load(Ordering::Relaxed) {
+        if self.changed.load(Ordering::Acquire) { self.fold() } else { Snapshot::new(self.published.load()) }
+    }
+
+    /// A cut with every write that was complete at the call, published by this reader or by who has the lock.
+    fn fold(&self) -> Snapshot<R> {
+        // Acquire, here and below: who sees a publication counted sees its cut in the cell.
+        let seen = self.edition.load(Ordering::Acquire);
+        for round in 0..PATIENCE {
+            if let Some(state) = self.state.try_write() {
+                // Relaxed: written under this lock alone. Another reader may have published while this one came to it.
+                if !self.changed.load(Ordering::Relaxed) {
+                    return Snapshot::new(self.published.load());
+                }
+                let (now, _replaced) = self.show(&state);
+                drop(state); // before what was replaced
+                return now;
+            }
+            self.wanted.store(true, Ordering::Relaxed); // a hint: unseen, it costs another round
+            pause(round);
+            if self.edition.load(Ordering::Acquire) != seen {
                 return Snapshot::new(self.published.load());
             }
-            self.show(&state)
-        };
-        now
+        }
+        self.publish(|_| ()).0
     }
 
     /// Whether a flush would have something to commit.
@@ -125,7 +168,8 @@ impl<R: KvRead> Layers<R> {
             let mut state = self.state.write();
             // Relaxed: who sees it takes the lock, and who must see it is after this lock's release.
             self.changed.store(true, Ordering::Relaxed);
-            state.dirty.insert(key, op)
+            let replaced = state.dirty.insert(key, op);
+            (replaced, self.wanted.load(Ordering::Relaxed).then(|| self.show(&state)))
         };
         drop(writing);
         drop(replaced); // the caller's type: its drop may take long
@@ -214,6 +258,8 @@ impl<R: KvRead> Layers<R> {
         let replaced = self.published.swap(Arc::clone(&now));
         // Release, and after the cut is stored: who sees it clear sees that cut. See `changed`.
         self.changed.store(false, Ordering::Release);
+        self.wanted.store(false, Ordering::Relaxed); // before the count: who asked earlier sees that grow, and need not wait
+        self.edition.fetch_add(1, Ordering::Release); // as `changed`
         (Snapshot::new(now), replaced)
     }
 }

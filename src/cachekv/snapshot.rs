@@ -78,6 +78,10 @@ impl<R: KvRead> Snapshot<R> {
     pub(super) fn new(cut: Arc<Cut<R>>) -> Self {
         Self { cut }
     }
+
+    pub(super) fn cut(&self) -> &Cut<R> {
+        &self.cut
+    }
 }
 
 impl<R: KvRead> KvRead for Snapshot<R> {

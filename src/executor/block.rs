@@ -182,7 +182,8 @@ impl BlockExecutor {
         };
         let len = (block.len() + places.elsewhere()) as TxIndex; // `places` has checked that it fits
         let signals = Block { interrupted: Arc::new(AtomicBool::new(false)), parking: Arc::new(Parking::default()) };
-        let store = MultiVersionStore::new(snapshot.clone().into_dyn(), Arc::clone(&signals.interrupted));
+        let store =
+            MultiVersionStore::new(snapshot.clone().into_dyn(), Arc::clone(&signals.interrupted)).until(deadline);
         let run_ahead = self.config.run_ahead.saturating_mul(self.threads()).try_into().unwrap_or(u32::MAX);
         let owed = |index| elsewhere.as_ref()?.declared().get(&index).map(|keys| keys.len());
         let job = Job {
@@ -200,7 +201,9 @@ impl BlockExecutor {
             tally: Mutex::new(Tally::default()),
         };
         job.predict(hints);
-        job.attach();
+        if !job.attach() {
+            return Err(failed(Cause::Malformed("what is executed elsewhere belongs to another block")));
+        }
         let ran = self.on_pool(|| Worker::new(&job).run());
         job.detach();
         job.conclude(began, ran.err().map(|error| Cause::Threads(error.to_string())))

@@ -104,9 +104,13 @@ impl<K: Key, V: Value> Elsewhere<K, V> {
         self.inner.state.lock().owed.iter().find(|(_, owed)| !owed.is_empty()).map(|(index, _)| *index)
     }
 
-    /// `parking` is told of arrivals from now on; those from before are pending.
-    pub(super) fn attach(&self, parking: Arc<Parking>) {
-        self.inner.state.lock().parking = Some(parking);
+    /// `parking` is told of arrivals from now on; those from before are pending. False, and nothing done, if another
+    /// block has been here: it has taken what arrived, and this one would wait for ever.
+    pub(super) fn attach(&self, parking: Arc<Parking>) -> bool {
+        let mut state = self.inner.state.lock();
+        let first = state.parking.is_none();
+        state.parking.get_or_insert(parking);
+        first
     }
 
     /// What has arrived since the last call.

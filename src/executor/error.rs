@@ -19,7 +19,7 @@ pub struct BlockError<K, V, O, E> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause<E> {
-    /// The virtual machine returned an error for a transaction whose reads are final.
+    /// The virtual machine returned an error for a transaction that had only final state to read.
     Transaction {
         /// The transaction.
         index: TxIndex,

@@ -52,12 +52,14 @@ pub struct Aborts {
     pub lost: u64,
     /// It had merged what its operator refuses.
     pub refused: u64,
+    /// It had failed before everything below it was committed.
+    pub failed: u64,
 }
 
 impl Aborts {
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.read + self.range + self.blocked + self.lost + self.refused
+        self.read + self.range + self.blocked + self.lost + self.refused + self.failed
     }
 }
 
@@ -123,6 +125,7 @@ impl<K: Key> Tally<K> {
         mine.aborts.blocked += theirs.aborts.blocked;
         mine.aborts.lost += theirs.aborts.lost;
         mine.aborts.refused += theirs.aborts.refused;
+        mine.aborts.failed += theirs.aborts.failed;
         mine.executing += theirs.executing;
         mine.committing += theirs.committing;
         mine.parked += theirs.parked;

@@ -27,7 +27,7 @@ pub trait Vm: Sync {
     /// Executes `transaction`.
     ///
     /// # Errors
-    /// An error stops the block, once everything before the transaction is committed and the run's reads still hold.
+    /// An error stops the block if a run that began with everything before the transaction committed returns it.
     /// What a read answered is to be passed up; the executor knows it and starts the run anew.
     fn execute(
         &self,

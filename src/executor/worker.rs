@@ -73,13 +73,15 @@ impl<V: Vm> Job<'_, '_, V> {
         }
     }
 
-    pub(super) fn attach(&self) {
+    /// Whether this is the first block to which what is executed elsewhere belongs; if not, nothing is attached.
+    pub(super) fn attach(&self) -> bool {
+        if self.elsewhere.as_ref().is_some_and(|elsewhere| !elsewhere.attach(self.signals.parking.clone())) {
+            return false;
+        }
         if let Some(cancel) = &self.cancel {
             cancel.attach(&self.signals);
         }
-        if let Some(elsewhere) = &self.elsewhere {
-            elsewhere.attach(self.signals.parking.clone());
-        }
+        true
     }
 
     pub(super) fn detach(&self) {
@@ -165,7 +167,9 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         let cause = if job.cancel.as_ref().is_some_and(CancelToken::is_cancelled) {
             Cause::Cancelled
         } else if job.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            Cause::Deadline { waiting_for: job.elsewhere.as_ref().and_then(Elsewhere::waiting_for) }
+            let owing = job.elsewhere.as_ref().and_then(Elsewhere::waiting_for);
+            // Before the frontier is there, the block waits for its own transactions.
+            Cause::Deadline { waiting_for: owing.filter(|place| *place <= job.scheduler.frontier()) }
         } else {
             return false;
         };
@@ -230,9 +234,9 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
             (None, Ok(Err(error))) => Err(Cause::Transaction { index: tx, error }),
             (None, Err(payload)) => Err(Cause::Panicked { index: tx, message: panic_message(payload) }),
         };
-        // A failed run writes nothing; if it counts, the block ends before it.
-        let writes = outcome.is_ok().then_some(writes).into_iter().flat_map(|writes| writes.into_entries());
-        let (written, readers_end) = job.store.publish(version, writes, &written);
+        // A failed run writes nothing. It is executed again if it was speculative, else the block ends before it.
+        let writes = if outcome.is_ok() { writes } else { Default::default() };
+        let (written, readers_end) = job.store.publish(version, writes.into_entries(), &written);
         job.scheduler.finish(tx, Run { outcome: Some(outcome), reads, at_frontier, obligations, written });
         self.commit();
         self.abort_doomed(tx, readers_end);
@@ -330,15 +334,27 @@ fn judge<V: Vm>(
             Err(Unsettled::Base(error)) => Err(Cause::Base { index, error: BaseError(error) }),
         }
     }));
-    let verdict = checked.unwrap_or_else(|payload| Err(Cause::Panicked { index, message: panic_message(payload) }))?;
-    match verdict {
-        Verdict::Abort => job.store.estimate(index, &run.written),
-        Verdict::Commit | Verdict::Stop => match run.outcome.take() {
-            Some(Err(cause)) => return Err(cause),
-            outcome => run.outcome = outcome,
+    let failed = match checked.unwrap_or_else(|payload| Err(Cause::Panicked { index, message: panic_message(payload) }))
+    {
+        Ok(Verdict::Commit) => match run.outcome.take() {
+            Some(Err(cause)) => Some(cause),
+            outcome => {
+                run.outcome = outcome;
+                return Ok(Verdict::Commit);
+            }
         },
+        Ok(Verdict::Abort | Verdict::Stop) => None,
+        Err(cause) => Some(cause),
+    };
+    // What fails need not be in the read set: a base value that could not be read, and that somebody below has written
+    // since; an operand taken to be admitted. So a failure counts if a run at the frontier meets it.
+    match failed {
+        Some(cause) if run.at_frontier => return Err(cause),
+        Some(_) => tally.stats.aborts.failed += 1,
+        None => {}
     }
-    Ok(verdict)
+    job.store.estimate(index, &run.written);
+    Ok(Verdict::Abort)
 }
 
 fn called_hook<V: Vm>(
@@ -349,7 +365,9 @@ fn called_hook<V: Vm>(
     written: &Slots<V::Key, V::Value, Operand<V>>,
 ) -> Result<ControlFlow<()>, String> {
     let Some(hook) = &mut state.on_commit else { return Ok(ControlFlow::Continue(())) };
-    let writes = job.store.writes_of(index, written);
-    let commit = Commit { index, output, writes: &writes };
-    catch_unwind(AssertUnwindSafe(|| hook(commit))).map_err(panic_message)
+    let called = catch_unwind(AssertUnwindSafe(|| {
+        let writes = job.store.writes_of(index, written);
+        hook(Commit { index, output, writes: &writes })
+    }));
+    called.map_err(panic_message)
 }

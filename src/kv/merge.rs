@@ -24,6 +24,8 @@ use std::cmp::Ordering;
 #[derive(Debug)]
 pub struct MergeIter<K, P, E, S> {
     sources: SmallVec<[Source<K, P, E, S>; 3]>,
+    /// Whether a source was found used up since they were last gone through: those are left out of the comparing.
+    spent: bool,
     failed: bool,
 }
 
@@ -35,6 +37,8 @@ struct Source<K, P, E, S> {
     iter: S,
     front: Option<Entry<K, P, E>>,
     back: Option<Entry<K, P, E>>,
+    /// Nothing left, neither in it nor read ahead.
+    spent: bool,
 }
 
 /// The two ends, so that one walk serves both.
@@ -52,12 +56,14 @@ impl<K, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> Source<K, P, E, S> 
             End::Front => {
                 if self.front.is_none() {
                     self.front = self.iter.next().or_else(|| self.back.take());
+                    self.spent = self.front.is_none();
                 }
                 self.front.as_ref()
             }
             End::Back => {
                 if self.back.is_none() {
                     self.back = self.iter.next_back().or_else(|| self.front.take());
+                    self.spent = self.back.is_none();
                 }
                 self.back.as_ref()
             }
@@ -70,25 +76,32 @@ impl<K, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> Source<K, P, E, S> 
             End::Back => self.back.take(),
         }
     }
+
+    /// The entry at `end`, without reading ahead.
+    fn pop(&mut self, end: End) -> Option<Entry<K, P, E>> {
+        match end {
+            End::Front => self.front.take().or_else(|| self.iter.next()).or_else(|| self.back.take()),
+            End::Back => self.back.take().or_else(|| self.iter.next_back()).or_else(|| self.front.take()),
+        }
+    }
 }
 
 impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> MergeIter<K, P, E, S> {
     /// Lays `sources` over each other, the first being the newest. Reads nothing yet.
     pub fn new(sources: impl IntoIterator<Item = S>) -> Self {
-        let sources = sources.into_iter().map(|iter| Source { iter, front: None, back: None }).collect();
-        Self { sources, failed: false }
+        let sources = sources.into_iter().map(|iter| Source { iter, front: None, back: None, spent: false }).collect();
+        Self { sources, spent: false, failed: false }
     }
 
     fn step(&mut self, end: End) -> Option<Entry<K, P, E>> {
         if self.failed {
             return None;
         }
+        if self.spent {
+            self.drop_spent();
+        }
         if let [only] = self.sources.as_mut_slice() {
-            // Nothing to compare with, nothing to read ahead.
-            let entry = match end {
-                End::Front => only.iter.next(),
-                End::Back => only.iter.next_back(),
-            };
+            let entry = only.pop(end); // nothing to compare with
             self.failed = matches!(entry, Some(Err(_)));
             return entry;
         }
@@ -101,12 +114,23 @@ impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> MergeIter<K, P
         Some(entry)
     }
 
+    /// Leaves out the sources that have nothing more. Once a source, so kept out of the way of the walk.
+    #[cold]
+    #[inline(never)]
+    fn drop_spent(&mut self) {
+        self.spent = false;
+        self.sources.retain(|source| !source.spent);
+    }
+
     /// The source whose entry comes next at `end`; of equal keys the newest source's. An error comes before any key.
     fn winner(&mut self, end: End) -> Option<usize> {
         let mut best: Option<(usize, &K)> = None;
         for (at, source) in self.sources.iter_mut().enumerate() {
             let key = match source.peek(end) {
-                None => continue,
+                None => {
+                    self.spent = true;
+                    continue;
+                }
                 Some(Err(_)) => return Some(at),
                 Some(Ok((key, _))) => key,
             };

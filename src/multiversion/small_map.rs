@@ -5,7 +5,8 @@
 //! [`FEW`] entries, or a reference count. That makes savepoints and iterators over a transaction's own writes cheap.
 
 use im::OrdMap;
-use smallvec::SmallVec;
+use im::ordmap::ConsumingIter;
+use im::shared_ptr::DefaultSharedPtr;
 use std::ops::Bound;
 
 /// The largest array.
@@ -14,13 +15,13 @@ const FEW: usize = 24;
 #[derive(Clone, Debug)]
 pub(crate) enum SmallMap<K: Ord + Clone, T: Clone> {
     /// Strictly ascending.
-    Few(SmallVec<[(K, T); 4]>),
+    Few(Vec<(K, T)>),
     Many(OrdMap<K, T>),
 }
 
 impl<K: Ord + Clone, T: Clone> Default for SmallMap<K, T> {
     fn default() -> Self {
-        SmallMap::Few(SmallVec::new())
+        SmallMap::Few(Vec::new())
     }
 }
 
@@ -111,12 +112,11 @@ impl<K: Ord + Clone, T: Clone> SmallMap<K, T> {
     }
 
     /// The entries in ascending order, owned.
-    pub(crate) fn into_entries(self) -> impl Iterator<Item = (K, T)> {
-        let (few, many) = match self {
-            SmallMap::Few(entries) => (Some(entries), None),
-            SmallMap::Many(map) => (None, Some(map)),
-        };
-        few.into_iter().flatten().chain(many.into_iter().flatten())
+    pub(crate) fn into_entries(self) -> IntoEntries<K, T> {
+        match self {
+            SmallMap::Few(entries) => IntoEntries::Few(entries.into_iter()),
+            SmallMap::Many(map) => IntoEntries::Many(Box::new(map.into_iter())),
+        }
     }
 
     /// The entries in ascending order.
@@ -126,6 +126,22 @@ impl<K: Ord + Clone, T: Clone> SmallMap<K, T> {
             SmallMap::Many(map) => (None, Some(map.iter())),
         };
         few.into_iter().flatten().chain(many.into_iter().flatten())
+    }
+}
+
+/// The entries of a [`SmallMap`], owned.
+pub(crate) enum IntoEntries<K: Ord + Clone, T: Clone> {
+    Few(std::vec::IntoIter<(K, T)>),
+    Many(Box<ConsumingIter<K, T, DefaultSharedPtr>>),
+}
+
+impl<K: Ord + Clone, T: Clone> Iterator for IntoEntries<K, T> {
+    type Item = (K, T);
+    fn next(&mut self) -> Option<(K, T)> {
+        match self {
+            IntoEntries::Few(entries) => entries.next(),
+            IntoEntries::Many(entries) => entries.next(),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::{Incarnation, MergeOperator, TxIndex, Version};
 use crate::kv::{self, DynRead, Key, KeyRange, Op, Value, WriteBatch};
 use crate::sync::{Arc, AtomicBool, AtomicU32, Ordering};
 use std::fmt;
+use std::time::Instant;
 
 /// The incarnation of an estimate that was predicted and not written: no execution has it.
 const PREDICTED: Incarnation = Incarnation::MAX;
@@ -26,6 +27,8 @@ pub(crate) struct MultiVersionStore<K: Key, V: Value, M: MergeOperator<K, V>> {
     range_readers_end: AtomicU32,
     /// Set when the block stops: every read answers `Interrupted` from then on.
     interrupted: Arc<AtomicBool>,
+    /// When the block gives up: its runs look themselves, since every worker may be in one.
+    deadline: Option<Instant>,
 }
 
 /// A merge whose operand is not admitted over what lies below it.
@@ -44,7 +47,13 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
             directory: Directory::new(),
             range_readers_end: AtomicU32::new(0),
             interrupted,
+            deadline: None,
         }
+    }
+
+    /// The same, of a block that gives up at `deadline`.
+    pub(crate) fn until(self, deadline: Option<Instant>) -> Self {
+        Self { deadline, ..self }
     }
 
     pub(crate) fn base(&self) -> &DynRead<K, V> {
@@ -189,6 +198,11 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
     /// Whether the block is stopping. Relaxed: it carries no data, and a run that sees it late is only late.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Whether the block's time is over. Reads the clock.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 }
 

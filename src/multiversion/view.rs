@@ -307,6 +307,10 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
             return Ok(());
         }
         run.next_look = run.calls + LOOK_EVERY.max(2 * run.reads.len());
+        if store.is_overdue() {
+            drop(run);
+            return Err(self.taint(Taint::Stopped));
+        }
         // A frontier run has an empty read set, which always holds.
         let lost = validate(store, self.version.tx, &run.reads).is_err();
         drop(run);

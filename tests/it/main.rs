@@ -5,6 +5,14 @@
 
 /// Which room may use which, and what every file looks like.
 mod architecture;
+/// The cache-wrapped store, promise by promise.
+mod cachekv;
+/// What others' cache layers get wrong.
+mod cachekv_failures;
+/// The cache-wrapped store against ordered maps.
+mod cachekv_model;
+/// The cache-wrapped store under concurrent use.
+mod cachekv_races;
 /// Every promise of a store, kept by every adapter.
 mod contract;
 /// Blocks in parallel against the oracle.
@@ -33,6 +41,8 @@ mod evm_oracle;
 /// The reference against the headers of real blocks.
 #[cfg(feature = "evm")]
 mod evm_reference;
+/// Stores that fail or park on demand.
+mod faulty;
 /// The merge iterator against an ordered map.
 mod merge;
 /// Sequential execution over a `BTreeMap`, by code of its own.

@@ -1,1 +1,51 @@
-fn main() {}
+//! The program `cachekv`: blocks of transactions, executed in parallel over a durable store, for everyone to see.
+//!
+//! * `args`: the command line. `failure`: what ends a run early, and the exit status that says so.
+//! * `workload`: what the transactions are, and what must hold of every state they leave.
+//! * `chain`: how far a store has come. `open`: finding or making it.
+//! * `readers`, `run`: executing blocks while somebody reads. `compare`: that two executions agree.
+//! * `outcome`: what came of it, as a table or as JSON.
+
+mod args;
+mod chain;
+mod compare;
+mod failure;
+mod open;
+mod outcome;
+mod readers;
+mod run;
+mod workload;
+
+use args::{Args, Command};
+use failure::Failure;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = match Args::read() {
+        Ok(args) => args,
+        Err(refused) => return refused,
+    };
+    let text = match args.command {
+        Command::Run(run) => run::run(&run),
+    };
+    match text.and_then(|text| print(&text)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Where nobody listens on stderr either, the status has to do.
+            drop(writeln!(io::stderr(), "cachekv: {failure}"));
+            failure.status()
+        }
+    }
+}
+
+/// Prints what a command has to say. A reader that has gone away (`cachekv run | head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::System(format!("cannot write: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

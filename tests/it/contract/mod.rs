@@ -9,6 +9,7 @@ mod ranges;
 mod snapshots;
 
 use bytes::Bytes;
+use cachekv::cachekv::{DynStore, Store};
 use cachekv::kv::{KvRead, KvStore, MemStore, Op, WriteBatch};
 use commits::*;
 use history::*;
@@ -35,13 +36,11 @@ impl<S: KvStore<Key = Bytes, Value = Bytes>> Fixture<S> {
     }
 
     /// The store that `wrap` puts over this one; both live as long.
-    #[allow(dead_code, reason = "for adapters made of a store over a store")]
     fn over<T: KvStore<Key = Bytes, Value = Bytes>>(self, wrap: impl FnOnce(S) -> T) -> Fixture<T> {
         Fixture { keep: self.keep, ..Fixture::new(wrap(self.store)) }
     }
 
     /// Does `stir` after every commit: what must not change what a reader sees (a flush).
-    #[allow(dead_code, reason = "for adapters made of a store over a store")]
     fn stirred(self, stir: impl Fn(&S) + 'static) -> Self {
         Self { stir: Box::new(stir), ..self }
     }
@@ -100,9 +99,28 @@ macro_rules! contract {
     };
 }
 
-contract!(mem, Fixture::new(MemStore::new()));
+contract!(mem, mem());
+contract!(cached_mem, mem().over(cached));
+contract!(cached_twice_mem, mem().over(cached).over(cached));
+contract!(cached_mem_flushed, mem().over(cached).stirred(|store| store.flush().unwrap()));
+contract!(cached_twice_mem_flushed, mem().over(cached).over(cached).stirred(|store| store.flush().unwrap()));
+contract!(dynamic_mem, mem().over(cached).over(DynStore::new).over(cached));
 #[cfg(feature = "redb")]
 contract!(redb, redb_fixture());
+#[cfg(feature = "redb")]
+contract!(cached_redb, redb_fixture().over(cached));
+#[cfg(feature = "redb")]
+contract!(cached_redb_flushed, redb_fixture().over(cached).stirred(|store| store.flush().unwrap()));
+#[cfg(feature = "redb")]
+contract!(cached_twice_redb, redb_fixture().over(cached).over(cached));
+
+fn mem() -> Fixture<MemStore<Bytes, Bytes>> {
+    Fixture::new(MemStore::new())
+}
+
+fn cached<P: KvStore>(parent: P) -> Store<P> {
+    Store::new(parent).unwrap()
+}
 
 #[cfg(feature = "redb")]
 fn redb_fixture() -> Fixture<cachekv::kv::RedbStore> {

@@ -1,0 +1,72 @@
+//! What ends a command early: one line of words, and an exit status.
+
+use cachekv::kv::{self, OpenCause};
+use std::fmt;
+use std::process::ExitCode;
+
+/// Why a command ended early.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What was asked for cannot be done as asked.
+    Usage(String),
+    /// A store failed.
+    Store(kv::Error),
+    /// The operating system failed.
+    System(String),
+    /// Results differ, or a state is not as it must be.
+    Wrong(String),
+}
+
+impl Failure {
+    /// The exit status; `--help` lists them.
+    pub(crate) fn status(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Failure::Store(_) | Failure::System(_) => 1,
+            Failure::Usage(_) => 2,
+            Failure::Wrong(_) => 3,
+        })
+    }
+}
+
+impl From<kv::Error> for Failure {
+    fn from(error: kv::Error) -> Self {
+        Failure::Store(error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = match self {
+            Failure::Usage(words) | Failure::System(words) | Failure::Wrong(words) => words.clone(),
+            Failure::Store(error) => format!("{error}: {}", advice(error)),
+        };
+        // One line, whatever a path or an error of the system holds.
+        f.write_str(&words.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// What to do about a store's error.
+fn advice(error: &kv::Error) -> &'static str {
+    match error {
+        kv::Error::Open { cause, .. } => match cause {
+            OpenCause::Missing | OpenCause::Io(_) => "name a file that can be read and written with --db",
+            OpenCause::Foreign(_) => "name another file with --db; this one was not changed",
+            OpenCause::Locked => "wait for the other process to end, or name another file with --db",
+            OpenCause::Corrupted(_) => "restore it from a copy, or name another file with --db",
+            OpenCause::Format { .. } => "use the version that wrote it, or name another file with --db",
+            _ => "name another file with --db",
+        },
+        _ => "see to the disk and run the same command again: it goes on from the last block that is durable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_line() {
+        let failure = Failure::Usage("a\n  b\r\nc".into());
+        assert_eq!(failure.to_string(), "a b  c");
+    }
+}

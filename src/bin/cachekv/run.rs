@@ -1,0 +1,170 @@
+//! `cachekv run`: block after block, each executed twice, compared, committed, and flushed while the next one executes.
+//!
+//! ```text
+//! main     execute 1 │ commit 1 │ execute 2 │ wait │ commit 2 │ execute 3 ...
+//! flush                         └ flush 1 ─────▶   │          └ flush 2 ─────▶
+//! readers  snapshot, walk, check · snapshot, walk, check · ...
+//! ```
+//!
+//! A block is committed only after the one before is on the disk: one flush is in flight at most, and it holds one block
+//! with its record of height. So a run that is killed leaves whole blocks, and loses at most the last one committed.
+
+use crate::args::Run;
+use crate::chain::{self, Chain};
+use crate::compare::difference;
+use crate::failure::Failure;
+use crate::open::{Opened, open};
+use crate::outcome::{Outcome, Rows};
+use crate::readers;
+use crate::workload::{Fault, Labour, Machine, Receipt, block, name_key};
+use bytes::Bytes;
+use cachekv::cachekv::Store;
+use cachekv::executor::{BlockError, BlockExecutor, BlockOutput, Cause, execute_sequentially};
+use cachekv::kv::{self, KvStore, RedbStore};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+/// Executes what `args` ask for, and says what came of it.
+///
+/// # Errors
+/// What ended it early.
+pub(crate) fn run(args: &Run) -> Result<String, Failure> {
+    let executor = BlockExecutor::new(args.threads as usize)
+        .map_err(|error| Failure::System(format!("no threads to work with ({error}): ask for less with --threads")))?;
+    let Opened { store, chain: first, path } = open(args)?;
+    let machine = Machine { labour: Labour::measured(args.work) };
+    let driver = Driver { args, executor: &executor, machine: &machine, store: &store, stop: AtomicBool::new(false) };
+    let began = Instant::now();
+    let (last, rows, walks) = driver.run(first)?;
+    let elapsed = began.elapsed();
+    // With or without readers: what is left behind has been looked at, and is on the disk.
+    readers::walk(&store.parent().snapshot()?)?;
+    let outcome = Outcome { first, last, path, threads: executor.threads(), rows, walks, elapsed };
+    if args.json { outcome.json(args) } else { Ok(outcome.text(args)) }
+}
+
+/// What the threads of a run share.
+struct Driver<'r> {
+    args: &'r Run,
+    executor: &'r BlockExecutor,
+    machine: &'r Machine,
+    store: &'r Store<RedbStore>,
+    /// Set when the blocks are done, or a reader has found something wrong.
+    stop: AtomicBool,
+}
+
+/// A block being flushed: its place in the run, and the thread that does it.
+type Flight<'scope> = (u64, ScopedJoinHandle<'scope, Result<Duration, kv::Error>>);
+
+type Executed = BlockOutput<Bytes, Bytes, Receipt>;
+
+impl Driver<'_> {
+    /// Executes the blocks after `first` while readers read. Returns where the chain is then, the figures, and the number
+    /// of walks.
+    fn run(&self, first: Chain) -> Result<(Chain, Rows, u64), Failure> {
+        thread::scope(|scope| {
+            let rest = Duration::from_millis(self.args.rest);
+            let reader = |_| spawn(scope, move || readers::read(self.store, rest, &self.stop));
+            let readers: Result<Vec<_>, Failure> = (0..self.args.readers).map(reader).collect();
+            // Readers that did start are stopped whatever happens, or the scope would not end.
+            let blocks = readers.and_then(|readers| Ok((self.blocks(scope, first), readers)));
+            self.stop.store(true, Ordering::Relaxed);
+            let (blocks, readers) = blocks?;
+            let mut walks = 0;
+            for reader in readers {
+                walks += join(reader)??; // before the blocks' own outcome: they end early, well, if a reader fails
+            }
+            let (last, rows) = blocks?;
+            Ok((last, rows, walks))
+        })
+    }
+
+    fn blocks<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, first: Chain) -> Result<(Chain, Rows), Failure> {
+        let mut rows = Rows::new(first.height, self.args.blocks);
+        let mut chain = first;
+        let mut flight: Option<Flight<'scope>> = None;
+        let bar = progress(self.args.blocks);
+        for place in 0..self.args.blocks {
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let next = chain.next(self.args.txns);
+            let (sequential, parallel) = self.execute(&chain)?;
+            rows.executed(place, &parallel.stats, sequential.stats.wall);
+            land(flight.take(), &mut rows)?;
+            let mut batch = parallel.batch;
+            batch.put(Bytes::from_static(chain::KEY), next.encode());
+            self.store.commit(batch)?;
+            chain = next;
+            flight = Some((place, spawn(scope, || timed(|| self.store.flush()))?));
+            bar.inc(1);
+            if let Some(speed_up) = rows.speed_up() {
+                bar.set_message(format!("{speed_up:.2}x"));
+            }
+        }
+        land(flight, &mut rows)?;
+        bar.finish_and_clear();
+        Ok((chain, rows))
+    }
+
+    /// Executes the block after `chain` sequentially and in parallel, and compares.
+    ///
+    /// Sequentially first: the flush of the block before then has a core to itself, and neither time is of a machine that
+    /// does something else.
+    fn execute(&self, chain: &Chain) -> Result<(Executed, Executed), Failure> {
+        let height = chain.next(0).height;
+        let snapshot = self.store.snapshot()?;
+        let block = block(chain, self.args.txns);
+        let sequential = execute_sequentially(&snapshot, &block, self.machine, None);
+        let sequential = sequential.map_err(|error| ended(height, "sequential", *error))?;
+        let parallel = self.executor.execute(&snapshot, &block, self.machine);
+        let parallel = parallel.map_err(|error| ended(height, "parallel", *error))?;
+        match difference(&parallel, &sequential, name_key) {
+            None => Ok((sequential, parallel)),
+            Some(words) => Err(Failure::Wrong(format!("block {height} differs and was not committed: {words}"))),
+        }
+    }
+}
+
+/// Waits for a flush, and notes what it took.
+fn land(flight: Option<Flight<'_>>, rows: &mut Rows) -> Result<(), Failure> {
+    if let Some((place, flush)) = flight {
+        rows.flushed(place, join(flush)??);
+    }
+    Ok(())
+}
+
+fn timed<T, E>(work: impl FnOnce() -> Result<T, E>) -> Result<Duration, E> {
+    let began = Instant::now();
+    work().map(|_| began.elapsed())
+}
+
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>, Failure> {
+    let thread: io::Result<_> = thread::Builder::new().spawn_scoped(scope, work);
+    thread.map_err(|error| Failure::System(format!("no more threads ({error}): ask for less with --readers")))
+}
+
+fn join<T>(thread: ScopedJoinHandle<'_, T>) -> Result<T, Failure> {
+    thread.join().map_err(|_| Failure::Wrong("a thread panicked; please report what it said above".into()))
+}
+
+/// Why a block did not run to its end.
+fn ended(height: u64, how: &str, error: BlockError<Bytes, Bytes, Receipt, Fault>) -> Failure {
+    match error.cause {
+        Cause::Base { error, .. } => Failure::Store(error.0),
+        cause @ Cause::Threads(_) => Failure::System(format!("{cause}: ask for less with --threads")),
+        cause => Failure::Wrong(format!("the {how} execution of block {height} ended early: {cause}")),
+    }
+}
+
+/// A bar on stderr, or nothing where that is no terminal.
+fn progress(blocks: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} block {pos} of {len}, {msg} faster, {eta} left");
+    ProgressBar::new(blocks).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_message("-")
+}
