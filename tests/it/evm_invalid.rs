@@ -45,7 +45,7 @@ fn a_transaction_that_cannot_be_in_the_block_is_named() {
         says(&spoiled(era, |tx| tx.chain_id = Some(5)), era.0, "invalid chain ID");
     }
     says(&spoiled(LONDON, |tx| tx.gas_price = 6), LONDON.0, "gas price is less than basefee");
-    says(&spoiled(LONDON, |tx| (tx.caller, tx.nonce) = (addr(1), 1)), LONDON.0, "from deployed code");
+    says(&spoiled(LONDON, |tx| (tx.caller, tx.nonce) = (addr(1), 1)), LONDON.0, "senders with deployed code");
     says(&spoiled(BYZANTIUM, |tx| (tx.tx_type, tx.chain_id) = (2, Some(1))), BYZANTIUM.0, "Eip1559 is not supported");
 }
 

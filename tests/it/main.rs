@@ -13,6 +13,9 @@ mod cachekv_failures;
 mod cachekv_model;
 /// The cache-wrapped store under concurrent use.
 mod cachekv_races;
+/// The program on Ethereum blocks.
+#[cfg(all(feature = "cli", feature = "evm"))]
+mod cli_evm;
 /// Every promise of a store, kept by every adapter.
 mod contract;
 /// Blocks in parallel against the oracle.
