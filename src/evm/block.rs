@@ -85,24 +85,21 @@ impl Block {
         {
             return Ok(None);
         }
-        let before = view.savepoint();
-        let debit = Change::Debit { amount: transfer.value.saturating_add(transfer.fee), at_least: transfer.max_cost };
-        let changes = [
-            (StateKey::Nonce(transfer.sender), Change::UseNonce(transfer.nonce)),
-            (StateKey::Balance(transfer.sender), debit),
-            (StateKey::Balance(transfer.recipient), Change::Credit(transfer.value)),
-        ];
-        for (key, change) in changes {
-            match view.merge(key, change) {
-                Ok(()) => {}
-                Err(ViewError::Refused { .. }) => {
-                    view.roll_back(before)?;
-                    return Ok(None); // the machine says what is wrong with it
-                }
-                Err(error) => return Err(error),
-            }
+        // Refusals come from views that read for real: what was merged before one is then a value, and can be put back.
+        let debit = transfer.value.saturating_add(transfer.fee);
+        let (nonce, balance) = (StateKey::Nonce(transfer.sender), StateKey::Balance(transfer.sender));
+        if !admitted(view.merge(nonce, Change::UseNonce(transfer.nonce)))? {
+            return Ok(None); // the machine says what is wrong with it
         }
-        view.release(before)?;
+        if !admitted(view.merge(balance, Change::Debit { amount: debit, at_least: transfer.max_cost }))? {
+            put_back_nonce(transfer, view);
+            return Ok(None);
+        }
+        if !admitted(view.merge(StateKey::Balance(transfer.recipient), Change::Credit(transfer.value)))? {
+            put_back_nonce(transfer, view);
+            view.merge(balance, Change::Credit(debit))?;
+            return Ok(None);
+        }
         self.reward(transfer.reward, view)?;
         Ok(Some(TxOutput { tx_type: 0, success: true, gas_used: transfer.gas_used, logs: Vec::new() }))
     }
@@ -112,10 +109,8 @@ impl Block {
         if reward.is_zero() && self.has(SpecId::SPURIOUS_DRAGON) {
             return Ok(());
         }
-        match view.merge(StateKey::Balance(self.input.env.beneficiary), Change::Credit(reward)) {
-            Err(ViewError::Refused { .. }) => Ok(()), // more than there can be is not paid
-            merged => merged,
-        }
+        // What would be more than there can be is not paid.
+        admitted(view.merge(StateKey::Balance(self.input.env.beneficiary), Change::Credit(reward))).map(drop)
     }
 
     fn run(&self, tx: &Transaction, view: &View<'_>) -> Result<TxOutput, Error> {
@@ -218,6 +213,23 @@ impl Block {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a merge was admitted.
+fn admitted(merged: Result<(), ViewError>) -> Result<bool, ViewError> {
+    match merged {
+        Ok(()) => Ok(true),
+        Err(ViewError::Refused { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn put_back_nonce(transfer: &Transfer, view: &View<'_>) {
+    let nonce = StateKey::Nonce(transfer.sender);
+    match transfer.nonce {
+        0 => view.delete(nonce),
+        used => view.set(nonce, StateValue::Number(used)),
     }
 }
 

@@ -155,7 +155,8 @@ fn what_cannot_be_read_is_named_in_a_line() {
     assert!(said.starts_with("./1/block.json: transaction 3: gasPrice: \"cheap\" is not "), "{said}");
 
     fs::write(path.join("1/block.json"), text).unwrap();
-    fs::write(path.join("1/pre_state.json"), json!({ SENDER: {"balance": "0x1", "code_hash": 5} }).to_string()).unwrap();
+    fs::write(path.join("1/pre_state.json"), json!({ SENDER: {"balance": "0x1", "code_hash": 5} }).to_string())
+        .unwrap();
     let said = refusal(&["1"], path);
     assert!(said.starts_with(&format!("1/pre_state.json: account {SENDER}: code_hash: 5 is not ")), "{said}");
     fs::remove_file(path.join("1/pre_state.json")).unwrap();

@@ -14,7 +14,8 @@ fn mortal() -> Vec<u8> {
 /// A code that calls `whom` and stores what it gave where the call's data say; what there is not gives 77.
 fn asking(whom: Address) -> Vec<u8> {
     let marked = [push(word(77)), push(word(0)), vec![op::MSTORE]].concat();
-    let call = [push(word(32)), push(word(0)), push(word(0)), push(word(0)), push(word(0)), push_address(whom)].concat();
+    let call =
+        [push(word(32)), push(word(0)), push(word(0)), push(word(0)), push(word(0)), push_address(whom)].concat();
     let call = [call, push(word(200_000)), vec![op::CALL, op::POP]].concat();
     [marked, call, sstore(argument(), [push(word(0)), vec![op::MLOAD]].concat())].concat()
 }
@@ -93,7 +94,7 @@ fn come_and_go(era: Era) -> (Made, Address) {
         for step in 0..7 {
             let from = made.rich(10 + 7 * round + step);
             match step {
-                3 => made.call(from, child, 1),                                     // destroyed
+                3 => made.call(from, child, 1),                                   // destroyed
                 5 => made.tx(from, TxKind::Call(maker), 1_000, initcode.clone()), // created anew
                 _ => made.call(from, asker, 7 * round + step),
             };

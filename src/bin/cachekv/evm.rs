@@ -75,7 +75,8 @@ pub(crate) fn run(args: &EvmArgs) -> Result<String, Failure> {
         rows.push(measure(&block, &executor, args.rounds)?);
     }
     rows.sort_by_key(|row| row.number);
-    let outcome = Outcome { command: "evm", threads: executor.threads(), rounds: args.rounds, total: total(&rows), rows };
+    let outcome =
+        Outcome { command: "evm", threads: executor.threads(), rounds: args.rounds, total: total(&rows), rows };
     let text = if args.json { outcome.json()? } else { outcome.text() };
     match outcome.wrong() {
         None => Ok(text),
@@ -302,7 +303,9 @@ impl Outcome {
     fn text(&self) -> String {
         let figure = |name| (name, Align::Right);
         let mut head = vec![("block", Align::Left), ("fork", Align::Left)];
-        head.extend(["transactions", "gas", "sequential (ms)", "parallel (ms)", "speed-up (x)", "executions"].map(figure));
+        head.extend(
+            ["transactions", "gas", "sequential (ms)", "parallel (ms)", "speed-up (x)", "executions"].map(figure),
+        );
         head.push(("verified", Align::Left));
         let mut table = Table::new(head);
         self.rows.iter().for_each(|row| table.row(row.cells()));
