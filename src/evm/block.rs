@@ -85,24 +85,21 @@ impl Block {
         {
             return Ok(None);
         }
-        let before = view.savepoint();
-        let debit = Change::Debit { amount: transfer.value.saturating_add(transfer.fee), at_least: transfer.max_cost };
-        let changes = [
-            (StateKey::Nonce(transfer.sender), Change::UseNonce(transfer.nonce)),
-            (StateKey::Balance(transfer.sender), debit),
-            (StateKey::Balance(transfer.recipient), Change::Credit(transfer.value)),
-        ];
-        for (key, change) in changes {
-            match view.merge(key, change) {
-                Ok(()) => {}
-                Err(ViewError::Refused { .. }) => {
-                    view.roll_back(before)?;
-                    return Ok(None); // the machine says what is wrong with it
-                }
-                Err(error) => return Err(error),
-            }
+        // Refusals come from views that read for real: what was merged before one is then a value, and can be put back.
+        let debit = transfer.value.saturating_add(transfer.fee);
+        let (nonce, balance) = (StateKey::Nonce(transfer.sender), StateKey::Balance(transfer.sender));
+        if !admitted(view.merge(nonce, Change::UseNonce(transfer.nonce)))? {
+            return Ok(None); // the machine says what is wrong with it
         }
-        view.release(before)?;
+        if !admitted(view.merge(balance, Change::Debit { amount: debit, at_least: transfer.max_cost }))? {
+            put_back_nonce(transfer, view);
+            return Ok(None);
+        }
+        if !admitted(view.merge(StateKey::Balance(transfer.recipient), Change::Credit(transfer.value)))? {
+            put_back_nonce(transfer, view);
+            view.merge(balance, Change::Credit(debit))?;
+            return Ok(None);
+        }
         self.reward(transfer.reward, view)?;
         Ok(Some(TxOutput { tx_type: 0, success: true, gas_used: transfer.gas_used, logs: Vec::new() }))
     }
@@ -112,7 +109,8 @@ impl Block {
         if reward.is_zero() && self.has(SpecId::SPURIOUS_DRAGON) {
             return Ok(());
         }
-        view.merge(StateKey::Balance(self.input.env.beneficiary), Change::Credit(reward))
+        // What would be more than there can be is not paid.
+        admitted(view.merge(StateKey::Balance(self.input.env.beneficiary), Change::Credit(reward))).map(drop)
     }
 
     fn run(&self, tx: &Transaction, view: &View<'_>) -> Result<TxOutput, Error> {
@@ -122,8 +120,12 @@ impl Block {
             Err(_) => Machine::default().run(&self.cfg, &self.input.env, &tx.env, &database),
         });
         let Executed { result, state, reward } = executed.map_err(|error| self.failure(tx, view, error))?;
+        // A fee recipient that has just destroyed itself takes its fee with it.
+        let paid = !state.get(&self.input.env.beneficiary).is_some_and(Account::is_selfdestructed);
         self.write(state, &database)?;
-        self.reward(reward, view)?;
+        if paid {
+            self.reward(reward, view)?;
+        }
         Ok(TxOutput::new(tx.env.tx_type, result))
     }
 
@@ -211,6 +213,23 @@ impl Block {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a merge was admitted.
+fn admitted(merged: Result<(), ViewError>) -> Result<bool, ViewError> {
+    match merged {
+        Ok(()) => Ok(true),
+        Err(ViewError::Refused { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn put_back_nonce(transfer: &Transfer, view: &View<'_>) {
+    let nonce = StateKey::Nonce(transfer.sender);
+    match transfer.nonce {
+        0 => view.delete(nonce),
+        used => view.set(nonce, StateValue::Number(used)),
     }
 }
 

@@ -4,7 +4,9 @@
 //! it. An account exists if its balance does. Storage is cleared by beginning a new generation of slots: self-destruction and
 //! creation write one key, whatever the contract had stored.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 use revm::primitives::{Address, B256, KECCAK_EMPTY, U256};
 
@@ -13,7 +15,9 @@ use crate::kv::{Error, KvRead, MemStore};
 use crate::multiversion::MergeOperator;
 
 /// What one key of the state is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// Ordered by kind, then by address, generation and slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateKey {
     /// The account's balance; it exists if the account does.
     Balance(Address),
@@ -25,6 +29,49 @@ pub enum StateKey {
     Generation(Address),
     /// A slot of a generation; absent for zero.
     Slot(Address, u64, U256),
+}
+
+impl StateKey {
+    /// The kind and the address: numbers, because a key is compared and hashed far more often than it is made.
+    fn head(&self) -> (u8, u128, u32) {
+        let (kind, address) = match self {
+            Self::Balance(address) => (0, address),
+            Self::Nonce(address) => (1, address),
+            Self::Code(address) => (2, address),
+            Self::Generation(address) => (3, address),
+            Self::Slot(address, ..) => (4, address),
+        };
+        let [high @ .., a, b, c, d] = address.0.0;
+        (kind, u128::from_be_bytes(high), u32::from_be_bytes([a, b, c, d]))
+    }
+}
+
+impl Ord for StateKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let heads = self.head().cmp(&other.head());
+        heads.then_with(|| match (self, other) {
+            (Self::Slot(_, generation, slot), Self::Slot(_, others, other)) => (generation, slot).cmp(&(others, other)),
+            _ => Ordering::Equal,
+        })
+    }
+}
+
+impl PartialOrd for StateKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for StateKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (kind, high, low) = self.head();
+        state.write_u128(high);
+        state.write_u64(u64::from(low) << 8 | u64::from(kind));
+        if let Self::Slot(_, generation, slot) = self {
+            state.write_u64(*generation);
+            slot.as_limbs().iter().for_each(|limb| state.write_u64(*limb));
+        }
+    }
 }
 
 /// What a key of the state has as its value, by its kind.
@@ -160,4 +207,30 @@ pub fn accounts(state: &impl KvRead<Key = StateKey, Value = StateValue>) -> Resu
         }
     }
     Ok(accounts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_ordered_by_kind_then_by_what_they_name() {
+        let (a, b) = (Address::repeat_byte(1), Address::with_last_byte(1));
+        let slot = |generation, slot: u64| StateKey::Slot(b, generation, U256::from(slot) << 128);
+        let ascending = [
+            StateKey::Balance(b),
+            StateKey::Balance(a),
+            StateKey::Nonce(b),
+            StateKey::Code(b),
+            StateKey::Code(a),
+            StateKey::Generation(b),
+            slot(0, 1),
+            slot(0, 2),
+            slot(1, 0),
+            StateKey::Slot(a, 0, U256::ZERO),
+        ];
+        assert!(ascending.is_sorted_by(|left, right| left < right));
+        let hashed: std::collections::HashSet<_> = ascending.into_iter().collect();
+        assert!(hashed.len() == ascending.len() && ascending.iter().all(|key| hashed.contains(key)));
+    }
 }

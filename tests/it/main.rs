@@ -19,6 +19,9 @@ mod cachekv_races;
 /// The program: what it does, leaves behind and refuses.
 #[cfg(feature = "cli")]
 mod cli;
+/// The program on Ethereum blocks.
+#[cfg(all(feature = "cli", feature = "evm"))]
+mod cli_evm;
 /// Every promise of a store, kept by every adapter.
 mod contract;
 /// Blocks in parallel against the oracle.
@@ -28,9 +31,21 @@ mod differential_failures;
 /// Real Ethereum blocks on the executor, against their headers and the reference.
 #[cfg(feature = "evm")]
 mod evm_blocks;
+/// Contracts that come and go within a block.
+#[cfg(feature = "evm")]
+mod evm_creation;
+/// What is special about some accounts and transactions.
+#[cfg(feature = "evm")]
+mod evm_edges;
 /// Wrong Ethereum input gives errors that name their place.
 #[cfg(feature = "evm")]
 mod evm_input;
+/// Blocks that cannot be: the error names the transaction, and what came before it stands.
+#[cfg(feature = "evm")]
+mod evm_invalid;
+/// Small Ethereum blocks made by hand.
+#[cfg(feature = "evm")]
+mod evm_made;
 /// Plain sequential execution of an Ethereum block, by code of its own.
 #[cfg(feature = "evm")]
 mod evm_oracle;

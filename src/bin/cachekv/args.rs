@@ -2,17 +2,17 @@
 
 use crate::workload::Kind;
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-const EXIT_STATUS: &str = "\
+pub(crate) const EXIT_STATUS: &str = "\
 Exit status:
   0  everything went well, and every check held
   1  the store or the operating system failed
-  2  the command line, or what it asks of an existing store, is not possible
-  3  parallel and sequential execution differ, or a state is not as it must be";
+  2  the command line, or what it asks of an existing store or of a block's files, is not possible
+  3  parallel and sequential execution differ, or a state or a block is not as it must be";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -38,6 +38,8 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(Run),
+    #[cfg(feature = "evm")]
+    Evm(crate::evm::EvmArgs),
 }
 
 /// Execute a series of blocks over a durable store, in parallel and sequentially, and compare
@@ -103,25 +105,30 @@ impl Args {
                 ExitCode::from(2)
             }
             _ => {
-                drop(writeln!(io::stderr(), "cachekv: {}", one_line(&error.to_string())));
+                drop(writeln!(io::stderr(), "cachekv: {}", one_line(&error.to_string(), &asked_for())));
                 ExitCode::from(2)
             }
         })
     }
 }
 
+/// The command whose help helps.
+fn asked_for() -> String {
+    let first = std::env::args().nth(1).filter(|word| Args::command().find_subcommand(word).is_some());
+    first.unwrap_or_else(|| "run".into())
+}
+
 /// An error of the command line in one line that says what to do.
-fn one_line(error: &str) -> String {
+fn one_line(error: &str, command: &str) -> String {
     let said = error.lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
     let words: Vec<_> = said.map(str::trim).filter(|line| !line.is_empty()).collect();
     let said = words.join("; ");
-    format!("{}; see `cachekv run --help`", said.strip_prefix("error: ").unwrap_or(&said))
+    format!("{}; see `cachekv {command} --help`", said.strip_prefix("error: ").unwrap_or(&said))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -134,7 +141,7 @@ mod tests {
             [vec!["run", "--txns", "-1"], vec!["run", "--nonsense"], vec!["walk"], vec!["run", "--accounts", "0"]]
         {
             let error = Args::try_parse_from(std::iter::once("cachekv").chain(args)).unwrap_err();
-            let line = one_line(&error.to_string());
+            let line = one_line(&error.to_string(), "run");
             assert!(!line.contains('\n') && line.ends_with("see `cachekv run --help`"), "{line}");
         }
     }

@@ -4,11 +4,14 @@
 //! * `workload`: what the transactions are, and what must hold of every state they leave.
 //! * `chain`: how far a store has come. `open`: finding or making it.
 //! * `readers`, `run`: executing blocks while somebody reads. `compare`: that two executions agree.
+//! * `evm`: real Ethereum blocks, with the feature of that name.
 //! * `outcome`: what came of it, as a table or as JSON.
 
 mod args;
 mod chain;
 mod compare;
+#[cfg(feature = "evm")]
+mod evm;
 mod failure;
 mod open;
 mod outcome;
@@ -28,6 +31,8 @@ fn main() -> ExitCode {
     };
     let text = match args.command {
         Command::Run(run) => run::run(&run),
+        #[cfg(feature = "evm")]
+        Command::Evm(evm) => evm::run(&evm),
     };
     match text.and_then(|text| print(&text)) {
         Ok(()) => ExitCode::SUCCESS,
