@@ -9,6 +9,9 @@ use crate::multiversion::{MergeOperator, TxIndex, TxView, ViewError};
 /// be called several times for one transaction, from any worker, with answers that no serial order gives; such a run is
 /// discarded whatever it returns, panics included. A loop that reads nothing should ask [`TxView::check`] now and then.
 ///
+/// It runs on a thread of a rayon pool whose other threads are busy executing: `join` and parallel iterators work, on this
+/// thread alone. `rayon::broadcast`, or blocking on something spawned into the pool, would wait for ever.
+///
 /// A transaction that fails in the user's sense (reverts, runs out of gas) is an output, not an error.
 pub trait Vm: Sync {
     /// The keys of the state.

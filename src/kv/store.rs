@@ -11,7 +11,8 @@ use std::sync::Arc;
 pub trait Key: Ord + Hash + Clone + Debug + Send + Sync + 'static {}
 impl<T: Ord + Hash + Clone + Debug + Send + Sync + 'static> Key for T {}
 
-/// What can be a value. Equality is what validation compares by. Implemented for all types that have it.
+/// What can be a value. Equality is what validation compares by, so every value should equal itself: one that does not (a
+/// NaN) costs executions. Implemented for all types that have it.
 pub trait Value: Clone + PartialEq + Debug + Send + Sync + 'static {}
 impl<T: Clone + PartialEq + Debug + Send + Sync + 'static> Value for T {}
 
