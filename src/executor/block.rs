@@ -3,18 +3,19 @@
 use super::cancel::{Block, CancelToken};
 use super::commit::Committer;
 use super::elsewhere::Elsewhere;
-use super::error::{BlockError, Cause};
+use super::error::{BlockError, BlockResult, Cause};
+use super::output::BlockOutput;
 use super::parking::Parking;
+use super::places::Places;
 use super::scheduler::Scheduler;
-use super::stats::{BlockStats, Tally};
-use super::vm::{Commit, Vm};
+use super::stats::Tally;
+use super::vm::{OnCommit, Vm};
 use super::worker::{Job, Worker};
 use crate::kv::{KvRead, WriteBatch};
 use crate::multiversion::{MultiVersionStore, TxIndex};
 use crate::sync::{Arc, AtomicBool, Mutex};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::fmt;
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 /// How an executor works.
@@ -78,14 +79,10 @@ pub struct BlockExecutor {
     busy: Mutex<()>,
 }
 
-/// The hook called at each commit; see [`Options::on_commit`].
-pub type OnCommit<'o, V> =
-    &'o mut (dyn FnMut(Commit<'_, <V as Vm>::Key, <V as Vm>::Value, <V as Vm>::Output>) -> ControlFlow<()> + Send);
-
 /// What may be asked of one block beyond its execution.
 pub struct Options<'o, V: Vm + ?Sized> {
     /// Called for each transaction at its commit: in block order, once, never for a run that is discarded.
-    /// [`ControlFlow::Break`] stops the block after it.
+    /// [`Break`](std::ops::ControlFlow::Break) stops the block after it.
     pub on_commit: Option<OnCommit<'o, V>>,
     /// For each transaction the keys it will probably write. Right hints spare executions; wrong ones change nothing but
     /// speed.
@@ -103,25 +100,6 @@ impl<V: Vm + ?Sized> Default for Options<'_, V> {
         Self { on_commit: None, hints: None, cancel: None, deadline: None, elsewhere: None }
     }
 }
-
-/// What a block came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BlockOutput<K, V, O> {
-    /// The outputs of the committed transactions, in block order; none for those executed elsewhere.
-    pub outputs: Vec<O>,
-    /// What they wrote, to be committed to the store that the block ran over.
-    pub batch: WriteBatch<K, V>,
-    /// One more than the last transaction committed: less than the block's length if the hook stopped it.
-    pub committed: TxIndex,
-    /// What it took.
-    pub stats: BlockStats<K>,
-}
-
-/// What executing a block with `V` returns.
-pub type BlockResult<V> = Result<
-    BlockOutput<<V as Vm>::Key, <V as Vm>::Value, <V as Vm>::Output>,
-    Box<BlockError<<V as Vm>::Key, <V as Vm>::Value, <V as Vm>::Output, <V as Vm>::Error>>,
->;
 
 impl BlockExecutor {
     /// An executor with `threads` workers, 0 for as many as the machine has.
@@ -176,7 +154,7 @@ impl BlockExecutor {
     {
         let began = Instant::now();
         let Options { on_commit, hints, cancel, deadline, elsewhere } = options;
-        let places = match places(block.len(), elsewhere.as_ref()) {
+        let places = match Places::new(block.len(), elsewhere.as_ref()) {
             Ok(places) => places,
             Err(why) => return Err(failed(Cause::Malformed(why))),
         };
@@ -242,45 +220,4 @@ fn failed<K, V, O, E>(cause: Cause<E>) -> Box<BlockError<K, V, O, E>> {
     let stats = Tally::<K>::default().stats;
     let committed = BlockOutput { outputs: Vec::new(), batch: WriteBatch::default(), committed: 0, stats };
     Box::new(BlockError { cause, committed })
-}
-
-/// Which place in the block each given transaction takes.
-pub(super) enum Places {
-    /// All of them are given.
-    All,
-    /// The place of each place's transaction among those given; `None` where it is executed elsewhere.
-    Some(Vec<Option<usize>>),
-}
-
-impl Places {
-    pub(super) fn transaction(&self, place: TxIndex) -> Option<usize> {
-        match self {
-            Places::All => Some(place as usize),
-            Places::Some(places) => places.get(place as usize).copied().flatten(),
-        }
-    }
-
-    fn elsewhere(&self) -> usize {
-        match self {
-            Places::All => 0,
-            Places::Some(places) => places.iter().filter(|place| place.is_none()).count(),
-        }
-    }
-}
-
-fn places<K: crate::kv::Key, V: crate::kv::Value>(
-    given: usize,
-    elsewhere: Option<&Elsewhere<K, V>>,
-) -> Result<Places, &'static str> {
-    let len = given + elsewhere.map_or(0, |elsewhere| elsewhere.declared().len());
-    if len >= TxIndex::MAX as usize {
-        return Err("it has more transactions than can be counted");
-    }
-    let Some(elsewhere) = elsewhere else { return Ok(Places::All) };
-    if elsewhere.declared().keys().next_back().is_some_and(|last| *last as usize >= len) {
-        return Err("a place executed elsewhere lies beyond its end");
-    }
-    let mut given = 0..given;
-    let here = |place| if elsewhere.declared().contains_key(&place) { None } else { given.next() };
-    Ok(Places::Some((0..len as TxIndex).map(here).collect()))
 }

@@ -4,9 +4,8 @@
 //! made while another thread commits is counted, and that thread looks again before it leaves: an execution that
 //! finished just after its last look is not forgotten.
 
-use super::block::OnCommit;
 use super::error::Cause;
-use super::vm::Vm;
+use super::vm::{OnCommit, Vm};
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 pub(super) struct Committer<'o, V: Vm> {

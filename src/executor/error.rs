@@ -1,6 +1,7 @@
 //! Why a block did not run to its end.
 
-use super::BlockOutput;
+use super::output::BlockOutput;
+use super::vm::Vm;
 use crate::kv;
 use crate::multiversion::TxIndex;
 use std::fmt;
@@ -14,6 +15,12 @@ pub struct BlockError<K, V, O, E> {
     /// The committed prefix: its outputs, its writes, its statistics.
     pub committed: BlockOutput<K, V, O>,
 }
+
+/// What executing a block with `V` returns.
+pub type BlockResult<V> = Result<
+    BlockOutput<<V as Vm>::Key, <V as Vm>::Value, <V as Vm>::Output>,
+    Box<BlockError<<V as Vm>::Key, <V as Vm>::Value, <V as Vm>::Output, <V as Vm>::Error>>,
+>;
 
 /// What ended a block early.
 #[derive(Clone, Debug, PartialEq, Eq)]

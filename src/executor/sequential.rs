@@ -1,9 +1,9 @@
 //! The sequential twin: the same block, one transaction after the other, on the calling thread.
 
-use super::block::{BlockOutput, BlockResult, OnCommit};
-use super::error::{BaseError, BlockError, Cause, panic_message};
+use super::error::{BaseError, BlockError, BlockResult, Cause, panic_message};
+use super::output::BlockOutput;
 use super::stats::Tally;
-use super::vm::{Commit, Vm};
+use super::vm::{Commit, OnCommit, Vm};
 use crate::kv::KvRead;
 use crate::multiversion::{Finished, SequentialState, Taint, TxIndex, TxView};
 use std::ops::ControlFlow;

@@ -2,6 +2,7 @@
 
 use crate::kv::{Key, Op, Value};
 use crate::multiversion::{MergeOperator, TxIndex, TxView, ViewError};
+use std::ops::ControlFlow;
 
 /// Executes one transaction against a view of the state.
 ///
@@ -49,3 +50,7 @@ pub struct Commit<'c, K, V, O> {
     /// What it wrote, in key order, operands resolved.
     pub writes: &'c [(K, Op<V>)],
 }
+
+/// The hook called at each commit; see [`Options::on_commit`](super::Options::on_commit).
+pub type OnCommit<'o, V> =
+    &'o mut (dyn FnMut(Commit<'_, <V as Vm>::Key, <V as Vm>::Value, <V as Vm>::Output>) -> ControlFlow<()> + Send);

@@ -1,10 +1,11 @@
 //! A worker: claims, executes, publishes, commits, and sleeps when there is nothing to do.
 
-use super::block::{BlockOutput, BlockResult, Places};
 use super::cancel::{Block, CancelToken};
 use super::commit::{Committed, Committer};
 use super::elsewhere::Elsewhere;
-use super::error::{BaseError, BlockError, Cause, panic_message};
+use super::error::{BaseError, BlockError, BlockResult, Cause, panic_message};
+use super::output::BlockOutput;
+use super::places::Places;
 use super::scheduler::{Scheduler, Task, Verdict};
 use super::stats::Tally;
 use super::vm::{Commit, Vm};

@@ -10,7 +10,7 @@
 //! record all the same, since the record is kept at every step.
 
 use super::chain::Origin;
-use super::read_set::Seen;
+use super::seen::Seen;
 use super::write_set::Writes;
 use crate::kv::{Key, KeyRange, Value};
 use std::cmp::Ordering;

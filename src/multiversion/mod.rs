@@ -27,6 +27,7 @@ mod index;
 mod iterate_set;
 mod merge_operator;
 mod read_set;
+mod seen;
 mod sequential;
 mod slot;
 mod small_map;

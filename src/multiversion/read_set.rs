@@ -2,28 +2,11 @@
 
 use super::chain::Origin;
 use super::iterate_set::RangeRead;
+use super::seen::Seen;
 use super::slot::Slot;
 use super::small_map::SmallMap;
 use crate::kv::{Key, Value};
 use crate::sync::Arc;
-
-/// How much of a key was observed. Validation depends on no more than that.
-#[derive(Clone, Debug)]
-pub(crate) enum Seen<V> {
-    /// Whether it exists.
-    Existence(bool),
-    /// Its value, `None` if it does not exist.
-    Value(Option<V>),
-}
-
-impl<V> Seen<V> {
-    pub(crate) fn exists(&self) -> bool {
-        match self {
-            Seen::Existence(exists) => *exists,
-            Seen::Value(value) => value.is_some(),
-        }
-    }
-}
 
 /// One key observed, and where the answer came from.
 #[derive(Clone, Debug)]

@@ -8,7 +8,8 @@
 
 use super::chain::{Origin, Top};
 use super::iterate_set::{RangeEntry, RangeRead};
-use super::read_set::{PointRead, ReadSet, Seen};
+use super::read_set::{PointRead, ReadSet};
+use super::seen::Seen;
 use super::slot::{Slot, Unread};
 use super::store::MultiVersionStore;
 use super::{MergeOperator, TxIndex};

@@ -8,18 +8,17 @@
 
 use super::chain::{Operands, Write};
 use super::iterate_set::RangeRead;
-use super::read_set::{PointRead, ReadSet, Seen};
+use super::read_set::{PointRead, ReadSet};
+use super::seen::Seen;
 use super::sequential::SequentialSource;
 use super::slot::{Slot, Unread};
 use super::store::MultiVersionStore;
 use super::validate::validate;
-use super::view_iter::{ViewIter, ViewKeys};
 use super::write_set::{Savepoint, WriteSet, Writes};
 use super::{MergeOperator, NoMerge, TxIndex, Version, ViewError};
 use crate::kv::{self, Key, KeyRange, Value};
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::ops::RangeBounds;
 
 /// A transaction's view of the state: everything before it in the block, and its own writes on top.
 ///
@@ -233,30 +232,6 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
         let merged = M::merge(&key, value.as_ref(), &operand);
         self.run.borrow_mut().writes.set(key, Write::Put(merged));
         Ok(())
-    }
-
-    /// The entries within `bounds` in ascending key order; [`rev`](Iterator::rev) gives them descending, and both ends
-    /// may be mixed. Making it reads nothing; each step observes one key and its value. Costs O(own writes in range) or
-    /// O(1) to make, whatever the transaction's place in the block.
-    pub fn range(&self, bounds: impl RangeBounds<K>) -> ViewIter<'_, 'a, K, V, M> {
-        ViewIter::new(ViewKeys::new(self, KeyRange::new(bounds), true))
-    }
-
-    /// The keys within `bounds`, as [`range`](Self::range): a change of a value does not invalidate the run.
-    pub fn keys(&self, bounds: impl RangeBounds<K>) -> ViewKeys<'_, 'a, K, V, M> {
-        ViewKeys::new(self, KeyRange::new(bounds), false)
-    }
-
-    /// Deletes every key within `bounds`, and returns how many there were: a walk of the keys and a delete each, so a
-    /// key that an earlier transaction adds to the range or takes from it is noticed.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get); nothing was deleted.
-    pub fn delete_range(&self, bounds: impl RangeBounds<K>) -> Result<usize, ViewError> {
-        let keys = self.keys(bounds).collect::<Result<Vec<_>, _>>()?;
-        let count = keys.len();
-        keys.into_iter().for_each(|key| self.delete(key));
-        Ok(count)
     }
 
     /// Marks the writes made so far. Savepoints nest to any depth, at O(1) each.

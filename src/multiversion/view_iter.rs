@@ -6,7 +6,7 @@
 
 use super::chain::{Origin, Top, Write};
 use super::iterate_set::{End, RangeEntry};
-use super::read_set::Seen;
+use super::seen::Seen;
 use super::slot::Slot;
 use super::view::{Source, Taint, TxView};
 use super::write_set::Writes;
@@ -14,7 +14,33 @@ use super::{MergeOperator, NoMerge, ReadSet, TxIndex, Version, ViewError};
 use crate::kv::{self, DynIter, Key, KeyRange, KvRead, MergeIter, Value};
 use crate::sync::Arc;
 use std::fmt;
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
+
+impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
+    /// The entries within `bounds` in ascending key order; [`rev`](Iterator::rev) gives them descending, and both ends
+    /// may be mixed. Making it reads nothing; each step observes one key and its value. Costs O(own writes in range) or
+    /// O(1) to make, whatever the transaction's place in the block.
+    pub fn range(&self, bounds: impl RangeBounds<K>) -> ViewIter<'_, 'a, K, V, M> {
+        ViewIter::new(ViewKeys::new(self, KeyRange::new(bounds), true))
+    }
+
+    /// The keys within `bounds`, as [`range`](Self::range): a change of a value does not invalidate the run.
+    pub fn keys(&self, bounds: impl RangeBounds<K>) -> ViewKeys<'_, 'a, K, V, M> {
+        ViewKeys::new(self, KeyRange::new(bounds), false)
+    }
+
+    /// Deletes every key within `bounds`, and returns how many there were: a walk of the keys and a delete each, so a
+    /// key that an earlier transaction adds to the range or takes from it is noticed.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); nothing was deleted.
+    pub fn delete_range(&self, bounds: impl RangeBounds<K>) -> Result<usize, ViewError> {
+        let keys = self.keys(bounds).collect::<Result<Vec<_>, _>>()?;
+        let count = keys.len();
+        keys.into_iter().for_each(|key| self.delete(key));
+        Ok(count)
+    }
+}
 
 /// The keys of a range of a [`TxView`]; see [`TxView::keys`].
 pub struct ViewKeys<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V> = NoMerge> {
