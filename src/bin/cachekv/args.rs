@@ -1,18 +1,12 @@
 //! The command line.
 
-use crate::workload::Kind;
+use crate::failure::EXIT_STATUS;
+use crate::kind::Kind;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-pub(crate) const EXIT_STATUS: &str = "\
-Exit status:
-  0  everything went well, and every check held
-  1  the store or the operating system failed
-  2  the command line, or what it asks of an existing store or of a block's files, is not possible
-  3  parallel and sequential execution differ, or a state or a block is not as it must be";
 
 const RUN_EXAMPLES: &str = "\
 Examples:

@@ -2,7 +2,7 @@
 //! ahead of the state beside it.
 
 use crate::failure::Failure;
-use crate::workload::Kind;
+use crate::kind::Kind;
 use bytes::Bytes;
 use cachekv::kv::KvRead;
 

@@ -7,8 +7,7 @@
 //!
 //! All blocks are looked at, also after one that is wrong; what cannot be read ends the command.
 
-use crate::args::EXIT_STATUS;
-use crate::failure::Failure;
+use crate::failure::{EXIT_STATUS, Failure};
 use cachekv::evm::{
     Accounts, Block, BlockFiles, BlockInput, Codes, Error, StateKey, StateValue, TxOutput, accounts, receipts, store,
     verify,

@@ -4,6 +4,14 @@ use cachekv::kv::{self, OpenCause};
 use std::fmt;
 use std::process::ExitCode;
 
+/// What the statuses mean, for `--help`.
+pub(crate) const EXIT_STATUS: &str = "\
+Exit status:
+  0  everything went well, and every check held
+  1  parallel and sequential execution differ, or a state or a block is not as it must be
+  2  the command line, or what it asks of an existing store or of a block's files, is not possible
+  3  the store or the operating system failed";
+
 /// Why a command ended early.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -21,9 +29,9 @@ impl Failure {
     /// The exit status; `--help` lists them.
     pub(crate) fn status(&self) -> ExitCode {
         ExitCode::from(match self {
-            Failure::Store(_) | Failure::System(_) => 1,
+            Failure::Wrong(_) => 1,
             Failure::Usage(_) => 2,
-            Failure::Wrong(_) => 3,
+            Failure::Store(_) | Failure::System(_) => 3,
         })
     }
 }

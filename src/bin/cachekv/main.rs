@@ -13,6 +13,7 @@ mod compare;
 #[cfg(feature = "evm")]
 mod evm;
 mod failure;
+mod kind;
 mod open;
 mod outcome;
 mod readers;

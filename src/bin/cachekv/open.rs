@@ -3,8 +3,9 @@
 use crate::args::Run;
 use crate::chain::Chain;
 use crate::failure::Failure;
+use crate::kind::Kind;
 use crate::readers;
-use crate::workload::{self, Kind};
+use crate::workload;
 use cachekv::cachekv::Store;
 use cachekv::kv::{KvStore, RedbStore};
 use std::fs;

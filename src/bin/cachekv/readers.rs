@@ -58,7 +58,8 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{Kind, genesis};
+    use crate::kind::Kind;
+    use crate::workload::genesis;
     use cachekv::kv::{MemStore, Op};
 
     fn store(workload: Kind) -> MemStore<Bytes, Bytes> {
