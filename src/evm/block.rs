@@ -2,15 +2,13 @@
 
 use std::cell::RefCell;
 
-use revm::bytecode::Bytecode;
 use revm::context::CfgEnv;
 use revm::context_interface::result::EVMError;
 use revm::primitives::hardfork::SpecId;
-use revm::primitives::map::B256Map;
-use revm::primitives::{Address, B256, KECCAK_EMPTY, U256};
+use revm::primitives::{Address, KECCAK_EMPTY, U256};
 use revm::state::{Account, EvmState};
 
-use super::database::{ReadError, View, ViewDatabase};
+use super::database::{CreatedCodes, ReadError, View, ViewDatabase};
 use super::error::Error;
 use super::input::BlockInput;
 use super::machine::{Executed, Machine};
@@ -20,7 +18,6 @@ use super::transaction::Transaction;
 use super::transfer::Transfer;
 use crate::executor::Vm;
 use crate::multiversion::ViewError;
-use crate::sync::RwLock;
 
 thread_local! {
     /// Machines are costly to make and good for any number of runs.
@@ -47,8 +44,7 @@ pub struct Block {
     cfg: CfgEnv,
     /// For each transaction, what it does if the state agrees that it is plain.
     transfers: Vec<Option<Transfer>>,
-    /// Codes made in this block. A code is its hash's for ever, whoever made it: nothing here can conflict.
-    created: RwLock<B256Map<Bytecode>>,
+    created: CreatedCodes,
 }
 
 impl Block {
@@ -56,7 +52,7 @@ impl Block {
     pub fn new(input: BlockInput) -> Self {
         let cfg = input.fork.cfg();
         let transfers = input.transactions.iter().map(|tx| Transfer::candidate(&tx.env, &input.env, &cfg)).collect();
-        Self { input, cfg, transfers, created: RwLock::default() }
+        Self { input, cfg, transfers, created: CreatedCodes::default() }
     }
 
     /// What was read.
@@ -67,10 +63,6 @@ impl Block {
     /// The transactions, in their order.
     pub fn transactions(&self) -> &[Transaction] {
         &self.input.transactions
-    }
-
-    pub(super) fn code(&self, hash: &B256) -> Option<Bytecode> {
-        self.input.codes.get(hash).cloned().or_else(|| self.created.read().get(hash).cloned())
     }
 
     fn has(&self, spec: SpecId) -> bool {
@@ -114,7 +106,7 @@ impl Block {
     }
 
     fn run(&self, tx: &Transaction, view: &View<'_>) -> Result<TxOutput, Error> {
-        let database = ViewDatabase::new(self, view);
+        let database = ViewDatabase::new(&self.input, &self.created, view);
         let executed = MACHINE.with(|machine| match machine.try_borrow_mut() {
             Ok(mut machine) => machine.run(&self.cfg, &self.input.env, &tx.env, &database),
             Err(_) => Machine::default().run(&self.cfg, &self.input.env, &tx.env, &database),

@@ -5,20 +5,26 @@ use std::cell::RefCell;
 use revm::Database;
 use revm::bytecode::Bytecode;
 use revm::database_interface::DBErrorMarker;
+use revm::primitives::map::B256Map;
 use revm::primitives::{Address, B256, KECCAK_EMPTY, U256};
 use revm::state::AccountInfo;
 
-use super::block::Block;
 use super::error::Error;
+use super::input::BlockInput;
 use super::state::{Changes, StateKey, StateValue};
 use crate::multiversion::{TxView, ViewError};
+use crate::sync::RwLock;
 
 /// The view of a transaction of a block.
 pub(super) type View<'a> = TxView<'a, StateKey, StateValue, Changes>;
 
+/// Codes made in a block. A code is its hash's for ever, whoever made it: nothing here can conflict.
+pub(super) type CreatedCodes = RwLock<B256Map<Bytecode>>;
+
 /// A view as the virtual machine's database, for one run.
 pub(super) struct ViewDatabase<'a, 'v> {
-    pub(super) block: &'a Block,
+    input: &'a BlockInput,
+    created: &'a CreatedCodes,
     pub(super) view: &'a View<'v>,
     /// The generations looked up so far: most runs read many slots of one contract.
     generations: RefCell<Vec<(Address, u64)>>,
@@ -36,8 +42,8 @@ pub(super) enum ReadError {
 impl DBErrorMarker for ReadError {}
 
 impl<'a, 'v> ViewDatabase<'a, 'v> {
-    pub(super) fn new(block: &'a Block, view: &'a View<'v>) -> Self {
-        Self { block, view, generations: RefCell::default() }
+    pub(super) fn new(input: &'a BlockInput, created: &'a CreatedCodes, view: &'a View<'v>) -> Self {
+        Self { input, created, view, generations: RefCell::default() }
     }
 
     /// The generation whose slots are the account's.
@@ -64,7 +70,8 @@ impl Database for &ViewDatabase<'_, '_> {
     }
 
     fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode, ReadError> {
-        self.block.code(&hash).ok_or(ReadError::Input(Error::UnknownCode { hash }))
+        let code = self.input.codes.get(&hash).cloned().or_else(|| self.created.read().get(&hash).cloned());
+        code.ok_or(ReadError::Input(Error::UnknownCode { hash }))
     }
 
     fn storage(&mut self, address: Address, slot: U256) -> Result<U256, ReadError> {
@@ -73,6 +80,6 @@ impl Database for &ViewDatabase<'_, '_> {
     }
 
     fn block_hash(&mut self, number: u64) -> Result<B256, ReadError> {
-        self.block.input().block_hash(number).map_err(ReadError::Input)
+        self.input.block_hash(number).map_err(ReadError::Input)
     }
 }

@@ -4,9 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use revm::primitives::alloy_primitives::Bloom;
 use revm::primitives::{Address, B256};
 
-use super::receipts::Mismatch;
 use crate::multiversion::ViewError;
 
 /// An error of the Ethereum room. Each names the file, the transaction and the field it is about.
@@ -145,6 +145,42 @@ pub enum Error {
     /// The block was run, and is not the block that the header describes.
     #[error(transparent)]
     Mismatch(#[from] Mismatch),
+}
+
+/// A run of a block that is not the run its header describes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Mismatch {
+    /// The transactions used more or less gas.
+    #[error("block {block}: used {computed} gas, the header says {expected}")]
+    GasUsed {
+        /// The block.
+        block: u64,
+        /// What the header says.
+        expected: u64,
+        /// What the run arrived at.
+        computed: u64,
+    },
+    /// The transactions logged something else.
+    #[error("block {block}: the logs bloom is {computed}, the header says {expected}")]
+    LogsBloom {
+        /// The block.
+        block: u64,
+        /// What the header says.
+        expected: Box<Bloom>,
+        /// What the run arrived at.
+        computed: Box<Bloom>,
+    },
+    /// The receipts differ in something else: an outcome, the gas of one transaction, the order of logs.
+    #[error("block {block}: the receipts root is {computed}, the header says {expected}")]
+    ReceiptsRoot {
+        /// The block.
+        block: u64,
+        /// What the header says.
+        expected: B256,
+        /// What the run arrived at.
+        computed: B256,
+    },
 }
 
 /// A field of a file, as far as it can be named.

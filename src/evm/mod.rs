@@ -21,13 +21,13 @@ mod transfer;
 
 pub use block::Block;
 pub use codes::Codes;
-pub use error::{Error, Place, WhereLooked};
+pub use error::{Error, Mismatch, Place, WhereLooked};
 pub use fork::{BlobLimits, Fork, MAINNET};
 pub use header::Header;
 pub use input::{BlockFiles, BlockInput};
 pub use machine::{Executed, Machine};
 pub use prestate::{Account, Accounts};
-pub use receipts::{Mismatch, Receipt, TxOutput, block_bloom, gas_used, receipts, receipts_root, verify};
+pub use receipts::{Receipt, TxOutput, block_bloom, gas_used, receipts, receipts_root, verify};
 pub use state::{Change, Changes, StateKey, StateValue, accounts, store};
 pub use transaction::Transaction;
 pub use transfer::{Transfer, is_precompile};

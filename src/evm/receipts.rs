@@ -7,6 +7,7 @@ use revm::primitives::alloy_primitives::{Bloom, logs_bloom};
 use revm::primitives::hardfork::SpecId;
 use revm::primitives::{B256, Log};
 
+use super::error::Mismatch;
 use super::fork::Fork;
 use super::header::Header;
 
@@ -126,42 +127,6 @@ pub fn verify(header: &Header, fork: &Fork, receipts: &[Receipt]) -> Result<(), 
         }
         _ => Ok(()),
     }
-}
-
-/// A run of a block that is not the run its header describes.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Mismatch {
-    /// The transactions used more or less gas.
-    #[error("block {block}: used {computed} gas, the header says {expected}")]
-    GasUsed {
-        /// The block.
-        block: u64,
-        /// What the header says.
-        expected: u64,
-        /// What the run arrived at.
-        computed: u64,
-    },
-    /// The transactions logged something else.
-    #[error("block {block}: the logs bloom is {computed}, the header says {expected}")]
-    LogsBloom {
-        /// The block.
-        block: u64,
-        /// What the header says.
-        expected: Box<Bloom>,
-        /// What the run arrived at.
-        computed: Box<Bloom>,
-    },
-    /// The receipts differ in something else: an outcome, the gas of one transaction, the order of logs.
-    #[error("block {block}: the receipts root is {computed}, the header says {expected}")]
-    ReceiptsRoot {
-        /// The block.
-        block: u64,
-        /// What the header says.
-        expected: B256,
-        /// What the run arrived at.
-        computed: B256,
-    },
 }
 
 #[cfg(test)]
