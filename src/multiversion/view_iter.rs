@@ -29,8 +29,8 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
         ViewKeys::new(self, KeyRange::new(bounds), false)
     }
 
-    /// Deletes every key within `bounds` ([`KeyRange::prefix`]: all that begin with it), and returns how many there were: a walk of the keys and a delete each, so a
-    /// key that an earlier transaction adds to the range or takes from it is noticed.
+    /// Deletes every key within `bounds` ([`KeyRange::prefix`]: all that begin with it), and returns how many there were. A
+    /// walk of the keys and a delete each, so a key that an earlier transaction adds to the range or takes from it is noticed.
     ///
     /// # Errors
     /// As [`get`](Self::get); nothing was deleted.
