@@ -80,6 +80,22 @@ fn a_creation_finds_money_and_keeps_it() {
     }
 }
 
+#[test]
+fn a_creation_over_slots_without_code_clears_them() {
+    for era in [HOMESTEAD, LONDON, CANCUN] {
+        let mut made = Made::new(era);
+        for index in 0..10 {
+            let (creator, caller) = (made.rich(2 * index), made.rich(2 * index + 1));
+            let child = creator.create(0);
+            made.account(child, 5).storage = [(word(0), word(9)), (word(7), word(7))].into();
+            made.tx(creator, TxKind::Create, 2, deploying(Vec::new(), &count(push(word(0)))));
+            made.call(caller, child, 0);
+        }
+        let state = made.check();
+        assert_eq!(state[&addr(4).create(0)].storage, [(word(0), word(1))].into());
+    }
+}
+
 /// A block in which a contract with old slots is used, destroyed, missed, created anew, used, and so on.
 fn come_and_go(era: Era) -> (Made, Address) {
     let (maker, asker) = (addr(1), addr(2));

@@ -195,6 +195,24 @@ fn accounts_delegate_within_the_block() {
 }
 
 #[test]
+fn accounts_that_do_not_exist_delegate() {
+    let counter = addr(1);
+    let mut made = Made::new(PRAGUE);
+    made.contract(counter, 0, count(push(word(0))));
+    for index in 0..10 {
+        let (from, nobody) = (made.rich(10 + index), addr(100 + index));
+        delegate(&mut made, from, nobody, if index % 3 == 2 { Address::ZERO } else { counter });
+        made.pay(from, addr(200), 1);
+        if index % 3 == 1 {
+            made.call(from, nobody, 0);
+        }
+    }
+    let state = made.check();
+    let what = |index| (has_code(&state, addr(index)), state[&addr(index)].nonce, slot(&state, addr(index), 0));
+    assert_eq!([what(100), what(101), what(102)], [(true, 1, word(0)), (true, 1, word(1)), (false, 1, word(0))]);
+}
+
+#[test]
 fn a_sender_is_drained_by_its_delegate() {
     let drain = addr(1);
     let mut made = Made::new(PRAGUE);

@@ -9,7 +9,7 @@ use revm::primitives::{B256, keccak256};
 /// A block of good payments and calls, the eleventh of whose transactions is spoiled.
 fn spoiled(era: Era, spoil: impl FnOnce(&mut TxEnv)) -> Error {
     let mut made = Made::new(era);
-    made.contract(addr(1), 0, [slow(), count(push(word(0)))].concat());
+    made.contract(addr(1), RICH, [slow(), count(push(word(0)))].concat());
     let sender = made.rich(2);
     for index in 0..25 {
         let other = made.rich(10 + index);
