@@ -36,6 +36,9 @@ pub mod multiversion;
 pub mod report;
 mod sync;
 
+/// The keys and values of the embedded store, and the everyday ones.
+pub use bytes;
+
 /// The examples of the readme, compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -116,7 +116,9 @@ pub enum Error {
         cause: String,
     },
     /// A contract asked for the hash of an earlier block that was not given.
-    #[error("the hash of block {number} was asked for and is not known: put it into block_hashes.json")]
+    #[error(
+        "the hash of block {number} was asked for and is not known: put it into a block_hashes.json in the block's folder or above it, as {{\"{number}\": \"0x…\"}}"
+    )]
     MissingBlockHash {
         /// The block.
         number: u64,

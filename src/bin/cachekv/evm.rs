@@ -209,6 +209,10 @@ fn ended(how: &str, error: BlockError<StateKey, StateValue, TxOutput, Error>) ->
     match error.cause {
         Cause::Base { error, .. } => Failure::Store(error.0),
         cause @ Cause::Threads(_) => Failure::System(format!("{cause}: ask for less with --threads")),
+        // The files lack what the block needs.
+        Cause::Transaction { index, error: error @ (Error::MissingBlockHash { .. } | Error::UnknownCode { .. }) } => {
+            Failure::Usage(format!("transaction {index}: {error}"))
+        }
         // It names the block and the transaction itself.
         Cause::Transaction { error: error @ Error::InvalidTransaction { .. }, .. } => {
             Failure::Wrong(format!("{how} execution: {error}"))
@@ -312,7 +316,7 @@ impl Outcome {
             table.rule();
             table.row(self.total.cells());
         }
-        format!("{} threads, best of {}\n\n{table}", self.threads, self.rounds)
+        format!("threads: {}, best of {}\n\n{table}", self.threads, self.rounds)
     }
 
     /// For programs.

@@ -64,7 +64,9 @@ fn advice(error: &kv::Error) -> &'static str {
             OpenCause::Format { .. } => "use the version that wrote it, or name another file with --db",
             _ => "name another file with --db",
         },
-        _ => "see to the disk and run the same command again: it goes on from the last block that is durable",
+        _ => {
+            "see to the disk and run the same command again: it goes on from the last durable block; or restore the file from a copy, if it is damaged"
+        }
     }
 }
 
