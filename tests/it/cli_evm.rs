@@ -73,7 +73,7 @@ fn a_block_is_a_row() {
     assert_eq!((status, err.as_str()), (0, ""));
     let lines: Vec<_> = out.lines().collect();
     assert_eq!(lines.len(), 5, "{out}");
-    assert_eq!(lines[0], "2 threads, best of 2");
+    assert_eq!(lines[0], "threads: 2, best of 2");
     assert!(lines[2].starts_with("block     fork    transactions      gas  sequential (ms)"), "{out}");
     assert!(lines[4].starts_with("13000000  LONDON            20  "), "{out}");
     assert!(lines[4].ends_with("  yes"), "{out}");
