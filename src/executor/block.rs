@@ -3,19 +3,19 @@
 use super::cancel::{Block, CancelToken};
 use super::commit::Committer;
 use super::elsewhere::Elsewhere;
-use super::error::{BlockError, BlockResult, Cause};
-use super::output::BlockOutput;
+use super::error::{BlockResult, Cause, failed, panic_message};
 use super::parking::Parking;
 use super::places::Places;
 use super::scheduler::Scheduler;
 use super::stats::Tally;
 use super::vm::{OnCommit, Vm};
 use super::worker::{Job, Worker};
-use crate::kv::{KvRead, WriteBatch};
+use crate::kv::KvRead;
 use crate::multiversion::{MultiVersionStore, TxIndex};
 use crate::sync::{Arc, AtomicBool, Mutex};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 /// How an executor works.
@@ -178,7 +178,9 @@ impl BlockExecutor {
             time_phases: self.config.time_phases,
             tally: Mutex::new(Tally::default()),
         };
-        job.predict(hints);
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job.predict(hints))) {
+            return Err(failed(Cause::Panicked { index: 0, message: panic_message(payload) })); // a key's own code
+        }
         if !job.attach() {
             return Err(failed(Cause::Malformed("what is executed elsewhere belongs to another block")));
         }
@@ -214,10 +216,4 @@ impl<V: Vm + ?Sized> fmt::Debug for Options<'_, V> {
 
 fn pool(threads: usize) -> Result<ThreadPool, rayon::ThreadPoolBuildError> {
     ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("cachekv-{index}")).build()
-}
-
-fn failed<K, V, O, E>(cause: Cause<E>) -> Box<BlockError<K, V, O, E>> {
-    let stats = Tally::<K>::default().stats;
-    let committed = BlockOutput { outputs: Vec::new(), batch: WriteBatch::default(), committed: 0, stats };
-    Box::new(BlockError { cause, committed })
 }

@@ -3,7 +3,7 @@
 use super::cancel::{Block, CancelToken};
 use super::commit::{Committed, Committer};
 use super::elsewhere::Elsewhere;
-use super::error::{BaseError, BlockError, BlockResult, Cause, panic_message};
+use super::error::{BaseError, BlockError, BlockResult, Cause, failed, panic_message};
 use super::output::BlockOutput;
 use super::places::Places;
 use super::scheduler::{Scheduler, Task, Verdict};
@@ -100,7 +100,14 @@ impl<V: Vm> Job<'_, '_, V> {
     /// What the block came to, once every worker has left.
     pub(super) fn conclude(self, began: Instant, no_threads: Option<Cause<V::Error>>) -> BlockResult<V> {
         let (committed, len) = (self.scheduler.frontier(), self.scheduler.len());
-        let batch = self.store.outcome(committed);
+        // A key's comparison or a value's clone may panic here too. Then there is nothing that could be handed out.
+        let batch = match catch_unwind(AssertUnwindSafe(|| self.store.outcome(committed))) {
+            Ok(batch) => batch,
+            Err(payload) => {
+                let index = committed.saturating_sub(1);
+                return Err(failed(Cause::Panicked { index, message: panic_message(payload) }));
+            }
+        };
         let Committed { outputs, cause, .. } = self.committer.into_inner();
         let mut stats = self.tally.into_inner().into_stats();
         stats.transactions = outputs.len() as u64;
