@@ -18,7 +18,7 @@ pub(super) struct Committer<'o, V: Vm> {
 pub(super) struct Committed<'o, V: Vm> {
     pub(super) on_commit: Option<OnCommit<'o, V>>,
     pub(super) outputs: Vec<V::Output>,
-    /// Why the block ended early; the first cause stays.
+    /// Why the block ended early.
     pub(super) cause: Option<Cause<V::Error>>,
 }
 
@@ -49,9 +49,9 @@ impl<'o, V: Vm> Committer<'o, V> {
         }
     }
 
-    /// Notes why the block ends. May wait for a commit under way.
-    pub(super) fn fail(&self, cause: Cause<V::Error>) {
-        self.state.lock().cause.get_or_insert(cause);
+    /// Does `act` between two commits. May wait for one under way.
+    pub(super) fn between(&self, act: impl FnOnce(&mut Committed<'o, V>)) {
+        act(&mut self.state.lock());
     }
 
     pub(super) fn into_inner(self) -> Committed<'o, V> {
