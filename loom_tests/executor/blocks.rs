@@ -278,6 +278,21 @@ fn a_panic_ends_the_block_before_it() {
     equals_sequential(2, &[|view| add(view, 1, 1), |_| std::panic::resume_unwind(Box::new("no"))]);
 }
 
+/// A run that would go on for ever leaves when its block ends.
+#[test]
+fn a_run_under_way_leaves_a_block_that_ends() {
+    equals_sequential(
+        2,
+        &[
+            |_| Err(Fault::Own),
+            |view| loop {
+                view.check()?;
+                thread::yield_now();
+            },
+        ],
+    );
+}
+
 /// The hook hears of each commit in order, and its `Break` ends the block after that transaction for everybody, also for
 /// a worker that is finishing a later one.
 #[test]
@@ -320,6 +335,19 @@ fn an_outcome_from_elsewhere_is_read() {
         let came = conclude(work);
         assert_eq!((came.outputs, came.committed, came.cause), (vec![40], 2, None));
         assert_eq!(came.batch, WriteBatch::from_iter([(1, Op::Put(41))]));
+    });
+}
+
+/// Places executed elsewhere that owe nothing commit without anything to execute or to wait for.
+#[test]
+fn places_that_owe_nothing_commit() {
+    explore_within(2, || {
+        let there = Elsewhere::new([(0, vec![]), (1, vec![])]);
+        let work = job(&[], Options { elsewhere: Some(there), ..Options::default() });
+        let other = worker(&work);
+        Worker::new(&work).run();
+        other.join().unwrap();
+        assert_eq!(conclude(work), sequentially(&[]).placed(2));
     });
 }
 

@@ -81,6 +81,44 @@ fn who_is_interrupted_finds_the_switch_thrown() {
     });
 }
 
+/// Who finds the switch thrown sees what was done before it was.
+#[test]
+fn a_thrown_switch_shows_what_came_before() {
+    explore(|| {
+        let (token, reason) = (CancelToken::new(), Arc::new(AtomicBool::new(false)));
+        let switch = {
+            let (token, reason) = (token.clone(), Arc::clone(&reason));
+            thread::spawn(move || {
+                reason.store(true, Ordering::Relaxed);
+                token.cancel();
+            })
+        };
+        if token.is_cancelled() {
+            assert!(reason.load(Ordering::Relaxed));
+        }
+        switch.join().unwrap();
+    });
+}
+
+/// A run under way that would go on for ever leaves when the switch is thrown.
+#[test]
+fn a_run_under_way_leaves() {
+    explore(|| {
+        let token = CancelToken::new();
+        let block: Txs = &[|view| {
+            loop {
+                view.check()?;
+                thread::yield_now();
+            }
+        }];
+        let work = job(block, Options { cancel: Some(token.clone()), ..Options::default() });
+        let switch = thread::spawn(move || token.cancel());
+        Worker::new(&work).run();
+        switch.join().unwrap();
+        assert_eq!(conclude(work).cause, Some(Cause::Cancelled));
+    });
+}
+
 /// A block that has ended is forgotten, though the switch be thrown meanwhile.
 #[test]
 fn a_block_that_has_ended_is_forgotten() {
