@@ -28,6 +28,27 @@ mod real_side {
         }
     }
 
+    /// Threads that are there before there is work.
+    #[derive(Debug)]
+    pub(crate) struct Pool(rayon::ThreadPool);
+
+    impl Pool {
+        /// `threads` of them, 0 for as many as the machine has.
+        pub(crate) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            Ok(Self(pool.thread_name(|index| format!("cachekv-{index}")).build()?))
+        }
+
+        pub(crate) fn threads(&self) -> usize {
+            self.0.current_num_threads()
+        }
+
+        /// Runs `work` on every thread at once and returns when all have.
+        pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
+            self.0.broadcast(|_| work());
+        }
+    }
+
     /// A cell that holds one published `Arc` and swaps it atomically.
     ///
     /// Contract: [`load`](Self::load) and [`with`](Self::with) give a value that was published, entire, and never one
@@ -177,6 +198,29 @@ mod model_side {
         }
         pub(crate) fn notify_all(&self) {
             self.0.notify_all();
+        }
+    }
+
+    /// Threads made for each call.
+    #[derive(Debug)]
+    pub(crate) struct Pool(usize);
+
+    impl Pool {
+        #[expect(clippy::unnecessary_wraps, reason = "the real one can fail")]
+        pub(crate) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+            Ok(Self(threads.max(1)))
+        }
+        pub(crate) fn threads(&self) -> usize {
+            self.0
+        }
+        #[cfg(kv_shuttle)]
+        pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
+            checker::thread::scope(|scope| (0..self.0).for_each(|_| drop(scope.spawn(&work))));
+        }
+        /// loom has no scoped threads: its models run the workers themselves.
+        #[cfg(not(kv_shuttle))]
+        pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
+            (0..self.0).for_each(|_| work());
         }
     }
 
