@@ -12,6 +12,62 @@ pub(crate) use model_side::*;
 #[cfg(not(any(kv_loom, kv_shuttle)))]
 pub(crate) use real_side::*;
 
+/// The threads that workers live on.
+#[derive(Debug)]
+#[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
+pub(crate) struct Pool(rayon::ThreadPool);
+
+#[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
+impl Pool {
+    /// `threads` of them, 0 for as many as the machine has.
+    pub(crate) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        Ok(Self(pool.thread_name(|index| format!("cachekv-{index}")).build()?))
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.0.current_num_threads()
+    }
+
+    /// Runs `work` on every thread at once and returns when all have.
+    pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
+        self.0.broadcast(|_| work());
+    }
+}
+
+/// Threads made for each call, where a checker has to know of them. The thread sanitizer sees the begin and end of a thread,
+/// and nothing of the waiting inside a pool, which is the standard library's and not instrumented.
+#[derive(Debug)]
+#[cfg(any(kv_loom, kv_shuttle, kv_tsan))]
+pub(crate) struct Pool(usize);
+
+#[cfg(any(kv_loom, kv_shuttle, kv_tsan))]
+impl Pool {
+    #[expect(clippy::unnecessary_wraps, reason = "the real one can fail")]
+    pub(crate) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+        Ok(Self(threads.max(1)))
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.0
+    }
+
+    #[cfg(not(kv_loom))]
+    pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
+        #[cfg(kv_shuttle)]
+        use shuttle::thread;
+        #[cfg(not(kv_shuttle))]
+        use std::thread;
+        thread::scope(|scope| (0..self.0).for_each(|_| drop(scope.spawn(&work))));
+    }
+
+    /// loom has no scoped threads: its models run the workers themselves.
+    #[cfg(kv_loom)]
+    pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
+        (0..self.0).for_each(|_| work());
+    }
+}
+
 #[cfg(not(any(kv_loom, kv_shuttle)))]
 mod real_side {
     pub(crate) use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
@@ -25,27 +81,6 @@ mod real_side {
             (0..1_u32 << round).for_each(|_| std::hint::spin_loop());
         } else {
             std::thread::yield_now();
-        }
-    }
-
-    /// Threads that are there before there is work.
-    #[derive(Debug)]
-    pub(crate) struct Pool(rayon::ThreadPool);
-
-    impl Pool {
-        /// `threads` of them, 0 for as many as the machine has.
-        pub(crate) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-            Ok(Self(pool.thread_name(|index| format!("cachekv-{index}")).build()?))
-        }
-
-        pub(crate) fn threads(&self) -> usize {
-            self.0.current_num_threads()
-        }
-
-        /// Runs `work` on every thread at once and returns when all have.
-        pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
-            self.0.broadcast(|_| work());
         }
     }
 
@@ -198,29 +233,6 @@ mod model_side {
         }
         pub(crate) fn notify_all(&self) {
             self.0.notify_all();
-        }
-    }
-
-    /// Threads made for each call.
-    #[derive(Debug)]
-    pub(crate) struct Pool(usize);
-
-    impl Pool {
-        #[expect(clippy::unnecessary_wraps, reason = "the real one can fail")]
-        pub(crate) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
-            Ok(Self(threads.max(1)))
-        }
-        pub(crate) fn threads(&self) -> usize {
-            self.0
-        }
-        #[cfg(kv_shuttle)]
-        pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
-            checker::thread::scope(|scope| (0..self.0).for_each(|_| drop(scope.spawn(&work))));
-        }
-        /// loom has no scoped threads: its models run the workers themselves.
-        #[cfg(not(kv_shuttle))]
-        pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
-            (0..self.0).for_each(|_| work());
         }
     }
 
