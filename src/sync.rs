@@ -18,6 +18,8 @@ pub(crate) use real_side::*;
 mod real_side {
     use crossbeam_skiplist::SkipSet;
     pub(crate) use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
+    /// Those that are tried as well as waited for: a checker has to know, see there.
+    pub(crate) use parking_lot::{Mutex as TriedMutex, RwLock as TriedRwLock};
     use std::borrow::Borrow;
     use std::ops::RangeBounds;
     pub(crate) use std::sync::Arc;
@@ -103,7 +105,6 @@ mod model_side {
     pub(crate) use checker::sync::RwLockReadGuard;
     pub(crate) use checker::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
     use std::borrow::Borrow;
-    use std::collections::BTreeMap;
     use std::marker::PhantomData;
     use std::ops::{Deref, DerefMut, RangeBounds};
     pub(crate) use std::sync::Arc;
@@ -144,9 +145,6 @@ mod model_side {
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             MutexGuard(Some(locked(self.0.lock())))
         }
-        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            tried(self.0.try_lock()).map(|guard| MutexGuard(Some(guard)))
-        }
         pub(crate) fn into_inner(self) -> T {
             locked(self.0.into_inner())
         }
@@ -180,11 +178,67 @@ mod model_side {
         pub(crate) fn write(&self) -> checker::sync::RwLockWriteGuard<'_, T> {
             locked(self.0.write())
         }
+    }
+
+    /// A lock that is tried as well as waited for.
+    ///
+    /// Loom orders two users of a lock by their acquisitions and has no reason to let one try while the other is inside. The
+    /// mark is that reason: stored inside, and looked at before a try.
+    #[derive(Debug, Default)]
+    pub(crate) struct TriedMutex<T> {
+        lock: Mutex<T>,
+        inside: AtomicBool,
+    }
+
+    impl<T> TriedMutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self { lock: Mutex::new(value), inside: AtomicBool::new(false) }
+        }
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            let guard = self.lock.lock();
+            self.inside.store(true, Ordering::Relaxed);
+            guard
+        }
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.inside.load(Ordering::Relaxed);
+            let guard = tried(self.lock.0.try_lock())?;
+            self.inside.store(true, Ordering::Relaxed);
+            Some(MutexGuard(Some(guard)))
+        }
+    }
+
+    /// As [`TriedMutex`].
+    #[derive(Debug, Default)]
+    pub(crate) struct TriedRwLock<T> {
+        lock: RwLock<T>,
+        inside: AtomicBool,
+    }
+
+    impl<T> TriedRwLock<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self { lock: RwLock::new(value), inside: AtomicBool::new(false) }
+        }
+        pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
+            let guard = self.lock.read();
+            self.inside.store(true, Ordering::Relaxed);
+            guard
+        }
+        pub(crate) fn write(&self) -> checker::sync::RwLockWriteGuard<'_, T> {
+            let guard = self.lock.write();
+            self.inside.store(true, Ordering::Relaxed);
+            guard
+        }
         pub(crate) fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
-            tried(self.0.try_read())
+            self.inside.load(Ordering::Relaxed);
+            let guard = tried(self.lock.0.try_read())?;
+            self.inside.store(true, Ordering::Relaxed);
+            Some(guard)
         }
         pub(crate) fn try_write(&self) -> Option<checker::sync::RwLockWriteGuard<'_, T>> {
-            tried(self.0.try_write())
+            self.inside.load(Ordering::Relaxed);
+            let guard = tried(self.lock.0.try_write())?;
+            self.inside.store(true, Ordering::Relaxed);
+            Some(guard)
         }
     }
 
@@ -252,17 +306,28 @@ mod model_side {
         }
     }
 
-    /// A model of the set's contract, not of the skip list: each value has a mark that its insertion sets, and a walk passes
-    /// over one whose mark it does not see.
-    pub(crate) struct InsertOnlySet<T>(std::sync::Mutex<BTreeMap<T, Arc<AtomicBool>>>);
+    /// A model of the set's contract, not of the skip list: how many insertions have been made is an atomic number, so that a
+    /// walk that is not ordered after an insertion may pass over it.
+    pub(crate) struct InsertOnlySet<T> {
+        /// All that were begun, in order.
+        values: std::sync::Mutex<Vec<T>>,
+        made: AtomicUsize,
+    }
 
     impl<T: Ord + Clone> InsertOnlySet<T> {
         pub(crate) fn new() -> Self {
-            Self(std::sync::Mutex::new(BTreeMap::new()))
+            Self { values: std::sync::Mutex::new(Vec::new()), made: AtomicUsize::new(0) }
         }
         pub(crate) fn insert(&self, value: T) {
-            let mark = Arc::clone(locked(self.0.lock()).entry(value).or_default());
-            mark.swap(true, Ordering::AcqRel); // by whoever comes second, too
+            let place = {
+                let mut values = locked(self.values.lock());
+                let there = values.iter().position(|present| *present == value);
+                there.unwrap_or_else(|| {
+                    values.push(value);
+                    values.len() - 1
+                })
+            };
+            self.made.fetch_max(place + 1, Ordering::AcqRel); // by whoever comes second, too
         }
         pub(crate) fn range<Q: Ord, R: RangeBounds<Q>>(&self, bounds: R) -> impl DoubleEndedIterator<Item = T>
         where
@@ -281,31 +346,28 @@ mod model_side {
     }
 
     impl<T: Ord + Clone + Borrow<Q>, Q: Ord, R: RangeBounds<Q>> SetWalk<'_, T, Q, R> {
-        /// What is left, as of now. Without the lock while marks are looked at: another thread may have its turn there.
-        fn left(&self) -> Vec<(T, Arc<AtomicBool>)> {
+        /// What is left, as of now.
+        fn left(&self) -> impl Iterator<Item = T> {
+            let made = self.set.made.load(Ordering::Acquire);
             let (front, back) = (self.front.as_ref(), self.back.as_ref());
             let between = |value: &T| front.is_none_or(|front| front < value) && back.is_none_or(|back| value < back);
-            let set = locked(self.set.0.lock());
-            let left = set.iter().filter(|(value, _)| self.bounds.contains((*value).borrow()) && between(value));
-            left.map(|(value, mark)| (value.clone(), Arc::clone(mark))).collect()
+            let values = locked(self.set.values.lock());
+            let left = values.iter().take(made).filter(|&value| self.bounds.contains(value.borrow()) && between(value));
+            left.cloned().collect::<Vec<_>>().into_iter()
         }
-    }
-
-    fn is_marked<T>((_, mark): &(T, Arc<AtomicBool>)) -> bool {
-        mark.load(Ordering::Acquire)
     }
 
     impl<T: Ord + Clone + Borrow<Q>, Q: Ord, R: RangeBounds<Q>> Iterator for SetWalk<'_, T, Q, R> {
         type Item = T;
         fn next(&mut self) -> Option<T> {
-            self.front = Some(self.left().into_iter().find(is_marked)?.0);
+            self.front = Some(self.left().min()?);
             self.front.clone()
         }
     }
 
     impl<T: Ord + Clone + Borrow<Q>, Q: Ord, R: RangeBounds<Q>> DoubleEndedIterator for SetWalk<'_, T, Q, R> {
         fn next_back(&mut self) -> Option<T> {
-            self.back = Some(self.left().into_iter().rev().find(is_marked)?.0);
+            self.back = Some(self.left().max()?);
             self.back.clone()
         }
     }

@@ -110,6 +110,22 @@ fn a_failing_flush_loses_nothing() {
     });
 }
 
+/// Of two flushes at once the one that takes the older value does not put it over the newer.
+#[test]
+fn flushes_at_once_keep_the_order_of_writes() {
+    explore(|| {
+        let store = store();
+        store.set(1, 1);
+        let other = beside(&store, |store| store.flush().unwrap());
+        store.set(1, 2);
+        store.flush().unwrap();
+        assert_eq!(store.parent().snapshot().unwrap().get(&1).unwrap(), Some(2));
+        other.join().unwrap();
+        assert_eq!(store.parent().snapshot().unwrap().get(&1).unwrap(), Some(2));
+        assert_eq!(store.get(&1).unwrap(), Some(2));
+    });
+}
+
 /// When a flush returns, what was complete when it began is in the parent, though another flush took it there.
 #[test]
 fn flushes_follow_one_another() {

@@ -9,7 +9,7 @@ use super::stats::Tally;
 use super::vm::{OnCommit, Vm};
 use super::worker::Worker;
 use crate::kv::{KvRead, WriteBatch};
-use crate::sync::Mutex;
+use crate::sync::TriedMutex;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::fmt;
 use std::time::Instant;
@@ -72,7 +72,7 @@ pub struct BlockExecutor {
     config: Config,
     pool: ThreadPool,
     /// Held while a block is on the pool. Whoever finds it held gets a pool for itself.
-    busy: Mutex<()>,
+    busy: TriedMutex<()>,
 }
 
 /// What may be asked of one block beyond its execution.
@@ -112,7 +112,7 @@ impl BlockExecutor {
     /// If the operating system gives no threads.
     pub fn with_config(config: Config) -> Result<Self, rayon::ThreadPoolBuildError> {
         let pool = pool(config.threads)?;
-        Ok(Self { config, pool, busy: Mutex::new(()) })
+        Ok(Self { config, pool, busy: TriedMutex::new(()) })
     }
 
     /// The number of workers.
