@@ -10,19 +10,19 @@
 /// that was.
 #[cfg(kv_loom)]
 pub(crate) fn explore(model: impl Fn() + Sync + Send + 'static) {
-    explore_by(&loom::model::Builder::new(), model);
+    check(loom::model::Builder::new(), model);
 }
 
-/// The same up to `preemptions`, for a model whose space is too large for the bound.
+/// The same with a bound of its own, for a model of more steps.
 #[cfg(kv_loom)]
-pub(crate) fn explore_to(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+pub(crate) fn explore_within(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
-    explore_by(&builder, model);
+    check(builder, model);
 }
 
 #[cfg(kv_loom)]
-fn explore_by(builder: &loom::model::Builder, model: impl Fn() + Sync + Send + 'static) {
+fn check(builder: loom::model::Builder, model: impl Fn() + Sync + Send + 'static) {
     use std::sync::atomic::{AtomicUsize, Ordering};
     // Of the model checker's outside, so not one of its own.
     let executions = std::sync::Arc::new(AtomicUsize::new(0));

@@ -12,7 +12,7 @@ mod stack;
 
 use super::Store;
 use crate::kv::{Error, KvRead, KvStore, MemSnapshot, MemStore, Op, WriteBatch};
-use crate::loom_tests::{explore, explore_to};
+use crate::loom_tests::{explore, explore_within};
 use loom::thread;
 use std::sync::Arc;
 

@@ -115,7 +115,7 @@ fn answers_never_go_back() {
 /// Answers never go back while another reader publishes, either.
 #[test]
 fn answers_never_go_back_beside_a_publication() {
-    explore_to(2, || {
+    explore_within(2, || {
         let store = store();
         store.set(1, 1);
         let writer = beside(&store, |store| store.set(1, 2));

@@ -201,9 +201,10 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
         }
     }
 
-    /// Whether the block is stopping. Relaxed: it carries no data, and a run that sees it late is only late.
+    /// Whether the block is stopping. Acquire, with the release of whoever stops it: a worker that gives up its run finds
+    /// why, and does not claim it again.
     pub(crate) fn is_interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
+        self.interrupted.load(Ordering::Acquire)
     }
 
     /// Whether the block's time is over. Reads the clock.
