@@ -10,11 +10,24 @@
 /// that was.
 #[cfg(kv_loom)]
 pub(crate) fn explore(model: impl Fn() + Sync + Send + 'static) {
+    check(loom::model::Builder::new(), model);
+}
+
+/// The same with a bound of its own, for a model of more steps.
+#[cfg(kv_loom)]
+pub(crate) fn explore_within(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    check(builder, model);
+}
+
+#[cfg(kv_loom)]
+fn check(builder: loom::model::Builder, model: impl Fn() + Sync + Send + 'static) {
     use std::sync::atomic::{AtomicUsize, Ordering};
     // Of the model checker's outside, so not one of its own.
     let executions = std::sync::Arc::new(AtomicUsize::new(0));
     let count = std::sync::Arc::clone(&executions);
-    loom::model(move || {
+    builder.check(move || {
         count.fetch_add(1, Ordering::Relaxed);
         model();
     });

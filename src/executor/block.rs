@@ -9,7 +9,7 @@ use super::stats::Tally;
 use super::vm::{OnCommit, Vm};
 use super::worker::Worker;
 use crate::kv::{KvRead, WriteBatch};
-use crate::sync::{Mutex, Pool};
+use crate::sync::{Pool, TriedMutex};
 use std::fmt;
 use std::time::Instant;
 
@@ -71,7 +71,7 @@ pub struct BlockExecutor {
     config: Config,
     pool: Pool,
     /// Held while a block is on the pool. Whoever finds it held gets a pool for itself.
-    busy: Mutex<()>,
+    busy: TriedMutex<()>,
 }
 
 /// What may be asked of one block beyond its execution.
@@ -111,7 +111,7 @@ impl BlockExecutor {
     /// If the operating system gives no threads.
     pub fn with_config(config: Config) -> Result<Self, rayon::ThreadPoolBuildError> {
         let pool = Pool::new(config.threads)?;
-        Ok(Self { config, pool, busy: Mutex::new(()) })
+        Ok(Self { config, pool, busy: TriedMutex::new(()) })
     }
 
     /// The number of workers.

@@ -125,10 +125,22 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         true
     }
 
-    /// Ends the block: runs under way answer `Interrupted` at their next read, sleepers wake up and leave.
+    /// Ends the block: runs under way answer `Interrupted` at their next read, sleepers wake up and leave. In this order: a
+    /// worker whose run was interrupted finds the block stopped, and does not claim the same again.
     pub(super) fn stop(&self) {
-        self.signals.interrupted.store(true, Ordering::Release);
         self.scheduler.stop();
+        self.signals.interrupted.store(true, Ordering::Release);
+    }
+
+    /// Ends the block early for `cause`, unless it has ended. Between two commits, and nothing commits after it: whoever
+    /// ends the block first says how, and what has been committed is what had been then.
+    pub(super) fn fail(&self, cause: Cause<V::Error>) {
+        self.committer.between(|state| {
+            if !self.scheduler.is_stopped() {
+                state.cause = Some(cause);
+                self.stop();
+            }
+        });
     }
 
     /// What the block came to, once every worker has left.
@@ -136,7 +148,7 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         if let Some(cancel) = &self.cancel {
             cancel.detach(&self.signals);
         }
-        let (committed, len) = (self.scheduler.frontier(), self.scheduler.len());
+        let committed = self.scheduler.frontier();
         let batch = self.store.outcome(committed);
         let Committed { outputs, cause, .. } = self.committer.into_inner();
         let mut stats = self.tally.into_inner().into_stats();
@@ -144,8 +156,6 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         stats.wall = began.elapsed();
         let committed = BlockOutput { outputs, batch, committed, stats };
         match cause.or(no_threads) {
-            // Called off when there was nothing left to call off.
-            Some(Cause::Cancelled | Cause::Deadline { .. }) if committed.committed == len => Ok(committed),
             None => Ok(committed),
             Some(cause) => Err(Box::new(BlockError { cause, committed })),
         }
