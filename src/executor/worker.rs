@@ -88,9 +88,8 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
                 Op::Put(value) => Write::Put(value),
                 Op::Delete => Write::Delete,
             });
-            let readers_end = self.job.store.resolve_elsewhere(arrival.index, &arrival.key, write);
+            self.job.store.resolve_elsewhere(arrival.index, &arrival.key, write);
             self.job.scheduler.arrive(arrival.index);
-            self.abort_doomed(arrival.index, readers_end);
             self.commit();
         }
     }
