@@ -338,6 +338,33 @@ fn an_outcome_from_elsewhere_is_read() {
     });
 }
 
+/// The same on two workers, the outcome being that nothing was written.
+#[test]
+fn an_outcome_from_elsewhere_reaches_both_workers() {
+    static BLOCK: Block = &[|view| add(view, 1, 1)];
+    explore_within(1, || {
+        let there = Elsewhere::new([(0, vec![1])]);
+        let work = job(BLOCK, Options { elsewhere: Some(there.clone()), ..Options::default() });
+        let others = [worker(&work), thread::spawn(move || there.resolve(0, &1, None).unwrap())];
+        Worker::new(&work).run();
+        others.into_iter().for_each(|other| other.join().unwrap());
+        assert_eq!(conclude(work), sequentially(BLOCK).placed(2));
+    });
+}
+
+/// A block whose last place is executed elsewhere ends when that has arrived.
+#[test]
+fn an_outcome_from_elsewhere_ends_the_block() {
+    explore_within(3, || {
+        let there = Elsewhere::new([(0, vec![1])]);
+        let work = job(&[], Options { elsewhere: Some(there.clone()), ..Options::default() });
+        let other = worker(&work);
+        there.resolve(0, &1, None).unwrap();
+        other.join().unwrap();
+        assert_eq!(conclude(work), sequentially(&[]).placed(1));
+    });
+}
+
 /// Places executed elsewhere that owe nothing commit without anything to execute or to wait for.
 #[test]
 fn places_that_owe_nothing_commit() {
@@ -351,16 +378,13 @@ fn places_that_owe_nothing_commit() {
     });
 }
 
-/// The same on two workers, the outcome being that nothing was written.
+/// A place executed elsewhere keeps nobody from what comes after it.
 #[test]
-fn an_outcome_from_elsewhere_reaches_both_workers() {
+fn a_place_elsewhere_is_passed_over() {
     static BLOCK: Block = &[|view| add(view, 1, 1)];
-    explore_within(1, || {
-        let there = Elsewhere::new([(0, vec![1])]);
-        let work = job(BLOCK, Options { elsewhere: Some(there.clone()), ..Options::default() });
-        let others = [worker(&work), thread::spawn(move || there.resolve(0, &1, None).unwrap())];
-        Worker::new(&work).run();
-        others.into_iter().for_each(|other| other.join().unwrap());
-        assert_eq!(conclude(work), sequentially(BLOCK).placed(2));
+    explore_within(2, || {
+        let there = Elsewhere::new([(0, vec![])]);
+        let (came, expected) = both(BLOCK, Options { elsewhere: Some(there), ..Options::default() });
+        assert_eq!(came, expected.placed(2));
     });
 }

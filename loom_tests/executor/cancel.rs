@@ -137,7 +137,7 @@ fn a_block_that_has_ended_is_forgotten() {
     });
 }
 
-/// A block that can never end by itself, whose workers sleep or are about to, ends when the switch is thrown.
+/// A block that can never end by itself, whose only worker sleeps or is about to, ends when the switch is thrown.
 #[test]
 fn a_sleeping_block_ends() {
     explore_within(2, || {
@@ -146,7 +146,6 @@ fn a_sleeping_block_ends() {
         let work = job(&[], Options { cancel: Some(token.clone()), elsewhere, ..Options::default() });
         let other = worker(&work);
         token.cancel();
-        Worker::new(&work).run();
         other.join().unwrap();
         let came = conclude(work);
         assert_eq!((came.cause, came.committed), (Some(Cause::Cancelled), 0));
@@ -161,9 +160,10 @@ fn a_block_called_off_leaves_a_prefix() {
     explore_within(2, || {
         let token = CancelToken::new();
         let work = job(BLOCK, Options { cancel: Some(token.clone()), ..Options::default() });
-        let switch = thread::spawn(move || token.cancel());
+        let other = worker(&work);
+        token.cancel();
         Worker::new(&work).run();
-        switch.join().unwrap();
+        other.join().unwrap();
         let mut came = conclude(work);
         let committed = came.committed as usize;
         assert_eq!(came.cause.take(), (committed < BLOCK.len()).then_some(Cause::Cancelled));
@@ -176,14 +176,15 @@ fn a_block_called_off_leaves_a_prefix() {
 #[test]
 fn a_block_ended_by_its_hook_is_not_cancelled() {
     static BLOCK: Txs = &[|view| add(view, 1, 1), |view| add(view, 1, 1)];
-    explore_within(1, || {
+    explore_within(2, || {
         let token = CancelToken::new();
         let hook: OnCommit<'static, Calls> = Box::leak(Box::new(|_: Commit<'_, u8, u8, u8>| ControlFlow::Break(())));
         let options = Options { cancel: Some(token.clone()), on_commit: Some(hook), ..Options::default() };
         let work = job(BLOCK, options);
-        let others = [worker(&work), thread::spawn(move || token.cancel())];
+        let other = worker(&work);
+        token.cancel();
         Worker::new(&work).run();
-        others.into_iter().for_each(|other| other.join().unwrap());
+        other.join().unwrap();
         let came = conclude(work);
         assert_eq!(came.cause, (came.committed == 0).then_some(Cause::Cancelled));
     });

@@ -107,3 +107,19 @@ fn who_ends_the_block_first_says_how() {
         assert!(cause == Some(Cause::Malformed("one")) || !later && cause == Some(Cause::Malformed("other")));
     });
 }
+
+/// A run that is told that its block stops finds it stopped when it then looks why, whatever ended it.
+#[test]
+fn who_is_interrupted_finds_the_block_stopped() {
+    explore(|| {
+        let work = job(&[|view| add(view, 1, 1)], Options::default());
+        let other = {
+            let work = Arc::clone(&work);
+            thread::spawn(move || work.stop())
+        };
+        if work.store.is_interrupted() {
+            assert!(work.scheduler.is_stopped());
+        }
+        other.join().unwrap();
+    });
+}

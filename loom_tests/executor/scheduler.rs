@@ -82,12 +82,10 @@ fn what_is_queued_is_claimed_by_who_heard_of_it() {
     explore(|| {
         let block = Block::new(2, 9);
         (0..2).for_each(|tx| block.claim(tx));
-        let other = beside(&block, |block| {
-            block.scheduler.retry(1, 0);
-            block.next().tx
-        });
+        let other = beside(&block, |block| block.scheduler.retry(1, 0));
         block.scheduler.retry(0, 0);
-        let mut both = [block.next().tx, other.join().unwrap()];
+        let mut both = [block.next().tx, block.next().tx];
+        other.join().unwrap();
         both.sort_unstable();
         assert_eq!(both, [0, 1]);
         assert!(block.rest().is_empty());
@@ -240,11 +238,18 @@ fn an_abort_and_a_commit_exclude_each_other() {
         block.scheduler.finish(0, 0);
         block.scheduler.finish(1, 1);
         assert_eq!(block.commit(), Some(0));
-        let writer = beside(&block, |block| block.scheduler.abort_doomed(1, 2, |_, _| true));
+        let writer = beside(&block, |block| {
+            let mut doomed = 0;
+            block.scheduler.abort_doomed(1, 2, |_, _| {
+                doomed += 1;
+                true
+            });
+            doomed
+        });
         let committed = block.commit();
-        writer.join().unwrap();
+        let doomed = writer.join().unwrap();
         match committed {
-            Some(1) => assert!(block.rest().is_empty()),
+            Some(1) => assert!(doomed == 0 && block.rest().is_empty()),
             None => assert_eq!(block.rest(), [(1, 1)]),
             other => panic!("committed {other:?}"),
         }
