@@ -97,6 +97,18 @@ fn a_reader_kept_waiting_is_given_a_cut_that_will_do() {
     });
 }
 
+/// A reader that is kept from the lock by another's publication, and takes its cut, misses no complete write.
+#[test]
+fn a_cut_that_another_publishes_will_do() {
+    explore(|| {
+        let store = store();
+        store.set(1, 1);
+        let publisher = beside(&store, |store| store.refresh().unwrap());
+        assert_eq!(shown(&store, 1), Some(1));
+        publisher.join().unwrap();
+    });
+}
+
 /// Answers never go back: what one answer has shown, the next shows too.
 #[test]
 fn answers_never_go_back() {
