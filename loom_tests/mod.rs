@@ -13,6 +13,7 @@
 //!   before its threads begin.
 //! * It orders the users of a lock by their acquisitions, and has no reason to let one try a lock while another holds it:
 //!   see `TriedRwLock` in `crate::sync`.
+//! * After a pause (`yield_now`) it shows a thread nothing older than what the thread has seen or made itself.
 //! * Its locks have one order for all, and `SeqCst` is no more than acquire and release.
 
 /// Explores every interleaving of `model` up to the bound on preemptions that `loom_tests/run` sets, and prints how many
