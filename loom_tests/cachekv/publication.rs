@@ -97,6 +97,19 @@ fn a_reader_kept_waiting_is_given_a_cut_that_will_do() {
     });
 }
 
+/// A reader that is kept from the lock by another's publication, and takes its cut, misses no complete write.
+#[test]
+fn a_cut_that_another_publishes_will_do() {
+    explore(|| {
+        let store = store();
+        store.set(1, 1);
+        // Not by the thread that made the store: after a pause the checker shows it nothing older than what it made.
+        let reader = beside(&store, |store| assert_eq!(shown(store, 1), Some(1)));
+        store.refresh().unwrap();
+        reader.join().unwrap();
+    });
+}
+
 /// Answers never go back: what one answer has shown, the next shows too.
 #[test]
 fn answers_never_go_back() {

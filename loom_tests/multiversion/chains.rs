@@ -21,7 +21,8 @@ fn judged(block: &Block, read: &Observed<Answer>, versions: &[Option<i64>], last
 fn a_read_beside_a_first_write() {
     explore(|| {
         let block = Block::over(&[(1, 10)]);
-        let writer = beside(&block, |block| block.run(0, |view| view.set(1, 20)).readers_end);
+        let first = block.ready(0, |view| view.set(1, 20));
+        let writer = beside(&block, move |block| block.publish(first).readers_end);
         let read = block.observe(1, |view| view.get(&1));
         let readers_end = writer.join().unwrap();
         judged(&block, &read, &[Some(10), Some(20)], Some(20), readers_end);
@@ -34,7 +35,8 @@ fn a_read_beside_a_rewrite() {
     explore(|| {
         let block = Block::over(&[(1, 10)]);
         let first = block.run(0, |view| view.set(1, 20));
-        let writer = beside(&block, move |block| block.abort_and_run(0, &first, |view| view.set(1, 30)).readers_end);
+        let again = block.ready_again(0, &first, |view| view.set(1, 30));
+        let writer = beside(&block, move |block| block.abort_and_publish(again).readers_end);
         let read = block.observe(1, |view| view.get(&1));
         let readers_end = writer.join().unwrap();
         judged(&block, &read, &[Some(20), Some(30)], Some(30), readers_end);
@@ -46,9 +48,11 @@ fn a_read_beside_a_rewrite() {
 fn a_read_beside_a_write_an_abort_and_a_rewrite() {
     explore(|| {
         let block = Block::over(&[]);
-        let writer = beside(&block, |block| {
-            let first = block.run(0, |view| view.set(1, 20));
-            block.abort_and_run(0, &first, |view| view.delete(1)).readers_end
+        let first = block.ready(0, |view| view.set(1, 20));
+        let again = block.ready_as(Version { tx: 0, incarnation: 1 }, |view| view.delete(1));
+        let writer = beside(&block, move |block| {
+            let previous = block.publish(first).slots;
+            block.abort_and_publish(Ready { previous, ..again }).readers_end
         });
         let read = block.observe(1, |view| view.get(&1));
         let readers_end = writer.join().unwrap();
@@ -63,7 +67,8 @@ fn a_read_beside_a_removal() {
     explore(|| {
         let block = Block::over(&[(1, 10)]);
         let first = block.run(0, |view| view.set(1, 20));
-        let writer = beside(&block, move |block| block.abort_and_run(0, &first, |_| ()).readers_end);
+        let again = block.ready_again(0, &first, |_| ());
+        let writer = beside(&block, move |block| block.abort_and_publish(again).readers_end);
         let read = block.observe(1, |view| view.get(&1));
         let readers_end = writer.join().unwrap();
         judged(&block, &read, &[Some(10), Some(20)], Some(10), readers_end);
@@ -76,7 +81,8 @@ fn existence_beside_a_rewrite() {
     explore(|| {
         let block = Block::over(&[]);
         let first = block.run(0, |view| view.set(1, 20));
-        let writer = beside(&block, move |block| block.abort_and_run(0, &first, |view| view.set(1, 30)).readers_end);
+        let again = block.ready_again(0, &first, |view| view.set(1, 30));
+        let writer = beside(&block, move |block| block.abort_and_publish(again).readers_end);
         let read = block.observe(1, |view| view.contains(&1));
         writer.join().unwrap();
         match &read.answer {
@@ -92,7 +98,8 @@ fn existence_beside_a_removal() {
     explore(|| {
         let block = Block::over(&[]);
         let first = block.run(0, |view| view.set(1, 20));
-        let writer = beside(&block, move |block| block.abort_and_run(0, &first, |_| ()).readers_end);
+        let again = block.ready_again(0, &first, |_| ());
+        let writer = beside(&block, move |block| block.abort_and_publish(again).readers_end);
         let read = block.observe(1, |view| view.contains(&1));
         let readers_end = writer.join().unwrap();
         match &read.answer {
@@ -110,8 +117,9 @@ fn existence_beside_a_removal() {
 fn two_writers_of_one_key() {
     explore(|| {
         let block = Block::over(&[(1, 10)]);
-        let lower = beside(&block, |block| block.run(0, |view| view.set(1, 20)).readers_end);
-        let higher = beside(&block, |block| block.run(1, |view| view.set(1, 30)).readers_end);
+        let (lower, higher) = (block.ready(0, |view| view.set(1, 20)), block.ready(1, |view| view.set(1, 30)));
+        let lower = beside(&block, move |block| block.publish(lower).readers_end);
+        let higher = beside(&block, move |block| block.publish(higher).readers_end);
         let read = block.observe(2, |view| view.get(&1));
         let ends = [lower.join().unwrap(), higher.join().unwrap()];
         let value = *read.answer.as_ref().unwrap();

@@ -16,7 +16,8 @@ fn agreed(block: &Block, tx: TxIndex, both: Observed<(Answer, Result<Vec<(u8, i6
 fn what_a_point_read_shows_a_walk_shows() {
     explore(|| {
         let block = Block::over(&[]);
-        let writer = beside(&block, |block| drop(block.run(0, |view| view.set(1, 20))));
+        let first = block.ready(0, |view| view.set(1, 20));
+        let writer = beside(&block, move |block| block.publish(first).readers_end);
         let both = block.observe(1, |view| (view.get(&1), walk(view)));
         writer.join().unwrap();
         agreed(&block, 1, both, Some(20));
@@ -28,7 +29,8 @@ fn what_a_point_read_shows_a_walk_shows() {
 fn what_a_walk_passed_over_a_point_read_does_not_show() {
     explore(|| {
         let block = Block::over(&[]);
-        let writer = beside(&block, |block| drop(block.run(0, |view| view.set(1, 20))));
+        let first = block.ready(0, |view| view.set(1, 20));
+        let writer = beside(&block, move |block| block.publish(first).readers_end);
         let both = block.observe(1, |view| {
             let walked = walk(view);
             (view.get(&1), walked)
@@ -43,7 +45,10 @@ fn what_a_walk_passed_over_a_point_read_does_not_show() {
 fn a_key_that_another_lists_is_listed() {
     explore(|| {
         let block = Block::over(&[]);
-        let others = [0, 1].map(|tx| beside(&block, move |block| drop(block.run(tx, |view| view.set(1, 20)))));
+        let others = [0, 1].map(|tx| {
+            let written = block.ready(tx, |view| view.set(1, 20));
+            beside(&block, move |block| drop(block.publish(written)))
+        });
         let both = block.observe(2, |view| (view.get(&1), walk(view)));
         for other in others {
             other.join().unwrap();
@@ -57,7 +62,8 @@ fn a_key_that_another_lists_is_listed() {
 fn a_walk_beside_a_first_write_is_judged() {
     explore(|| {
         let block = Block::over(&[(3, 30)]);
-        let writer = beside(&block, |block| drop(block.run(0, |view| view.set(1, 20))));
+        let first = block.ready(0, |view| view.set(1, 20));
+        let writer = beside(&block, move |block| block.publish(first).readers_end);
         let walked = block.observe(1, keys);
         writer.join().unwrap();
         let found = walked.answer.as_ref().unwrap();
@@ -74,7 +80,8 @@ fn a_walk_beside_a_rewrite_is_judged() {
         let block = Block::over(&[]);
         block.run(2, |view| view.set(2, 50)); // lists the key, above the reader
         let first = block.run(0, |view| view.set(1, 20));
-        let writer = beside(&block, move |block| block.abort_and_run(0, &first, |view| view.set(2, 30)).readers_end);
+        let again = block.ready_again(0, &first, |view| view.set(2, 30));
+        let writer = beside(&block, move |block| block.abort_and_publish(again).readers_end);
         let walked = block.observe(1, keys);
         let readers_end = writer.join().unwrap();
         match &walked.answer {

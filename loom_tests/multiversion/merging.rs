@@ -9,7 +9,8 @@ fn a_read_beside_two_merges() {
     explore(|| {
         let block = Block::over(&[(1, 10)]);
         let merges = [(0, 1), (1, 2)].map(|(tx, operand)| {
-            beside(&block, move |block| block.run(tx, |view| view.merge(1, operand).unwrap()).readers_end)
+            let merged = block.ready(tx, |view| view.merge(1, operand).unwrap());
+            beside(&block, move |block| block.publish(merged).readers_end)
         });
         let read = block.observe(2, |view| view.get(&1));
         let readers_end = merges.map(|merge| merge.join().unwrap()).into_iter().max().unwrap();
@@ -26,8 +27,9 @@ fn a_read_beside_a_put_below_and_its_settlement() {
     explore(|| {
         let block = Block::over(&[(1, 10)]);
         let merged = block.run(1, |view| view.merge(1, -15).unwrap()); // not admitted over the base
+        let put = block.ready(0, |view| view.set(1, 20));
         let below = beside(&block, move |block| {
-            let readers_end = block.run(0, |view| view.set(1, 20)).readers_end;
+            let readers_end = block.publish(put).readers_end;
             block.settle(1, &merged);
             readers_end
         });
@@ -66,12 +68,11 @@ fn a_settlement_does_not_look_up() {
             view.merge(2, -5).unwrap(); // owed, though overwritten
             view.set(2, 7);
         });
-        let above = beside(&block, |block| {
-            drop(block.run(1, |view| {
-                view.set(1, 0);
-                view.merge(2, -1).unwrap();
-            }));
+        let above = block.ready(1, |view| {
+            view.set(1, 0);
+            view.merge(2, -1).unwrap();
         });
+        let above = beside(&block, move |block| drop(block.publish(above)));
         block.settle(0, &merged);
         assert_eq!(block.outcome(1), [(1, Op::Put(0)), (2, Op::Put(7))]);
         above.join().unwrap();

@@ -8,12 +8,11 @@ use super::*;
 fn a_torn_read_is_noticed() {
     explore(|| {
         let block = Block::over(&[]);
-        let writer = beside(&block, |block| {
-            drop(block.run(0, |view| {
-                view.set(1, 20);
-                view.set(2, 20);
-            }));
+        let both = block.ready(0, |view| {
+            view.set(1, 20);
+            view.set(2, 20);
         });
+        let writer = beside(&block, move |block| drop(block.publish(both)));
         let view = block.view(1);
         let (one, two) = (view.get(&1).unwrap(), view.get(&2).unwrap());
         writer.join().unwrap();
@@ -33,9 +32,8 @@ fn answers_repeat<R: PartialEq + std::fmt::Debug>(
     explore(move || {
         let block = Block::over(&[]);
         let first = block.run(0, |view| view.set(1, 20));
-        let writer = beside(&block, move |block| {
-            drop(block.abort_and_run(0, &first, |view| view.set(2, 30)));
-        });
+        let again = block.ready_again(0, &first, |view| view.set(2, 30));
+        let writer = beside(&block, move |block| drop(block.abort_and_publish(again)));
         let both = block.observe(1, &read);
         writer.join().unwrap();
         if let Ok((earlier, later)) = &both.answer {
@@ -72,7 +70,8 @@ fn a_walk_gives_the_value_that_was_read() {
     explore(|| {
         let block = Block::over(&[]);
         let first = block.run(0, |view| view.set(1, 20));
-        let writer = beside(&block, move |block| drop(block.abort_and_run(0, &first, |view| view.set(1, 30))));
+        let again = block.ready_again(0, &first, |view| view.set(1, 30));
+        let writer = beside(&block, move |block| block.abort_and_publish(again).readers_end);
         let both = block.observe(1, |view| (view.get(&1), walk(view)));
         writer.join().unwrap();
         if let (Ok(point), Ok(walked)) = both.answer {

@@ -27,7 +27,8 @@ impl<K: Key, V: Value, O: Clone + Send + Sync + 'static> Directory<K, V, O> {
     }
 
     /// Lists `slot` unless it is. The caller puts no version into a chain before this has returned: a key that a point
-    /// read can see is one that a range can see.
+    /// read can see is one that a range can see. Commit would find the difference; a run that began in between would not,
+    /// since no slot has changed since then, and would have two answers for one key.
     pub(crate) fn list(&self, slot: &Arc<Slot<K, V, O>>) {
         if slot.is_listed() {
             return;
