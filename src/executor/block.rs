@@ -2,15 +2,12 @@
 
 use super::cancel::CancelToken;
 use super::elsewhere::Elsewhere;
-use super::error::{BlockError, BlockResult, Cause};
+use super::error::{BlockResult, Cause, failed};
 use super::job::Job;
-use super::output::BlockOutput;
-use super::stats::Tally;
 use super::vm::{OnCommit, Vm};
 use super::worker::Worker;
-use crate::kv::{KvRead, WriteBatch};
-use crate::sync::TriedMutex;
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use crate::kv::KvRead;
+use crate::sync::{Pool, TriedMutex};
 use std::fmt;
 use std::time::Instant;
 
@@ -70,7 +67,7 @@ impl Default for Config {
 /// ```
 pub struct BlockExecutor {
     config: Config,
-    pool: ThreadPool,
+    pool: Pool,
     /// Held while a block is on the pool. Whoever finds it held gets a pool for itself.
     busy: TriedMutex<()>,
 }
@@ -111,13 +108,13 @@ impl BlockExecutor {
     /// # Errors
     /// If the operating system gives no threads.
     pub fn with_config(config: Config) -> Result<Self, rayon::ThreadPoolBuildError> {
-        let pool = pool(config.threads)?;
+        let pool = Pool::new(config.threads)?;
         Ok(Self { config, pool, busy: TriedMutex::new(()) })
     }
 
     /// The number of workers.
     pub fn threads(&self) -> usize {
-        self.pool.current_num_threads()
+        self.pool.threads()
     }
 
     /// Executes `block` over `snapshot`. Blocks until it is done, on the executor's workers; called while another block is
@@ -163,8 +160,8 @@ impl BlockExecutor {
     /// what user code hands to rayon runs on the thread that handed it, and nobody steals a worker.
     fn on_pool(&self, worker: impl Fn() + Sync) -> Result<(), rayon::ThreadPoolBuildError> {
         match self.busy.try_lock() {
-            Some(_one) => drop(self.pool.broadcast(|_| worker())),
-            None => drop(pool(self.config.threads)?.broadcast(|_| worker())),
+            Some(_one) => self.pool.broadcast(worker),
+            None => Pool::new(self.config.threads)?.broadcast(worker),
         }
         Ok(())
     }
@@ -180,14 +177,4 @@ impl<V: Vm + ?Sized> fmt::Debug for Options<'_, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options").field("deadline", &self.deadline).finish_non_exhaustive()
     }
-}
-
-fn pool(threads: usize) -> Result<ThreadPool, rayon::ThreadPoolBuildError> {
-    ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("cachekv-{index}")).build()
-}
-
-fn failed<K, V, O, E>(cause: Cause<E>) -> Box<BlockError<K, V, O, E>> {
-    let stats = Tally::<K>::default().stats;
-    let committed = BlockOutput { outputs: Vec::new(), batch: WriteBatch::default(), committed: 0, stats };
-    Box::new(BlockError { cause, committed })
 }

@@ -4,7 +4,7 @@ use super::block::{Config, Options};
 use super::cancel::{Block, CancelToken};
 use super::commit::{Committed, Committer};
 use super::elsewhere::Elsewhere;
-use super::error::{BlockError, BlockResult, Cause};
+use super::error::{BlockError, BlockResult, Cause, failed, panic_message};
 use super::output::BlockOutput;
 use super::parking::Parking;
 use super::places::Places;
@@ -14,6 +14,7 @@ use super::vm::Vm;
 use crate::kv::KvRead;
 use crate::multiversion::{MergeOperator, MultiVersionStore, Operands, ReadSet, Slots, TxIndex};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 pub(super) type Operand<V> = <<V as Vm>::Merge as MergeOperator<<V as Vm>::Key, <V as Vm>::Value>>::Operand;
@@ -90,7 +91,10 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
             time_phases: config.time_phases,
             tally: Mutex::new(Tally::default()),
         };
-        job.predict(hints);
+        // A key's own code: its comparison, its hash.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job.predict(hints))) {
+            return Err(Cause::Panicked { index: 0, message: panic_message(payload) });
+        }
         match job.attach() {
             true => Ok(job),
             false => Err(Cause::Malformed("what is executed elsewhere belongs to another block")),
@@ -149,7 +153,14 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
             cancel.detach(&self.signals);
         }
         let committed = self.scheduler.frontier();
-        let batch = self.store.outcome(committed);
+        // A key's comparison or a value's clone may panic here too. Then there is nothing that could be handed out.
+        let batch = match catch_unwind(AssertUnwindSafe(|| self.store.outcome(committed))) {
+            Ok(batch) => batch,
+            Err(payload) => {
+                let index = committed.saturating_sub(1);
+                return Err(failed(Cause::Panicked { index, message: panic_message(payload) }));
+            }
+        };
         let Committed { outputs, cause, .. } = self.committer.into_inner();
         let mut stats = self.tally.into_inner().into_stats();
         stats.transactions = outputs.len() as u64;
