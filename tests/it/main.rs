@@ -67,6 +67,9 @@ mod oracle;
 /// The embedded store: opening, durability, damage.
 #[cfg(feature = "redb")]
 mod redb;
+/// Authenticated state, exported and restored.
+#[cfg(feature = "restore")]
+mod restore;
 /// Transactions that compute what they write from what they read.
 mod script;
 /// One answer wherever a key lives.
