@@ -183,7 +183,9 @@ impl<S: KvStore<Key = Bytes, Value = Bytes>> Restorer<S> {
                 let (said, sum) = (self.manifest.entries, entries);
                 return Err(Error::Manifest(ManifestFault::Counts { what: "entries", said, sum }));
             }
-            write(&self.stores, last_job(&self.stores, self.root, &self.position, nodes))?;
+            let last = last_job(&self.stores, self.root, &self.position, nodes);
+            self.writer.pipe.submit(last)?;
+            self.writer.pipe.drain()?;
         }
         let restored = Restored { root: self.root, version: self.manifest.version, entries, chunks: have };
         let Self { stores, writer, .. } = self;
