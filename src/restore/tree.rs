@@ -160,8 +160,11 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> StateTree<R> {
     fn plant(&self, block: &WriteBatch<Bytes, Bytes>, version: u64) -> Result<TreeUpdate, Error> {
         let entries: Result<BTreeMap<_, _>, _> = self.state.range(..Bytes::from_static(RESERVED)).collect();
         let mut entries = entries?;
-        if let Some(entry) = self.state.range(Bytes::from_static(RESERVED)..).next().transpose()? {
-            return Err(Error::Reserved(entry.0)); // neither a tree nor a restore
+        for entry in self.state.range(Bytes::from_static(RESERVED)..) {
+            match entry? {
+                (key, _) if key == layout::RESTORE => {} // of values alone
+                (key, _) => return Err(Error::Reserved(key)),
+            }
         }
         for (key, op) in block.iter() {
             match op {
