@@ -40,7 +40,8 @@ pub struct Step {
 }
 
 /// Exports `version` of `tree` into the directory `dir`, which is made if it is not there. An export of the same state that
-/// was interrupted there is verified as far as it came, and goes on. Calls `step` after every chunk.
+/// was interrupted there is verified as far as it came, and goes on. Calls `step` once where it begins, and after
+/// every chunk.
 ///
 /// # Errors
 /// [`Error::Directory`] if `dir` holds a whole export, an unfinished one of another state or cut, or something else;
@@ -62,8 +63,8 @@ where
     let mut spine = Spine::new(version);
     while let Some(chunk) = kept_chunk(dir, &exporter.manifest(), &mut spine)? {
         exporter.skip(chunk);
-        report(&exporter.manifest());
     }
+    report(&exporter.manifest());
     while let Some(chunk) = exporter.next_chunk()? {
         let manifest = exporter.manifest();
         write_whole(&chunk_path(dir, manifest.len() - 1), &chunk.file)?;
@@ -87,7 +88,8 @@ pub fn read_manifest(dir: &Path) -> Result<Manifest, Error> {
     Manifest::decode(bytes).map_err(Error::Manifest)
 }
 
-/// Restores the snapshot in `dir`, whose state must have `root`; goes on where `target` says. Calls `step` after every chunk.
+/// Restores the snapshot in `dir`, whose state must have `root`; goes on where `target` says. Calls `step` once
+/// where it begins, and after every chunk.
 ///
 /// # Errors
 /// Those of [`read_manifest`] and of [`Restorer`]; [`Error::Chunk`] with [`ChunkFault::Missing`] if a chunk is not there.

@@ -22,6 +22,9 @@ mod cli;
 /// The program on Ethereum blocks.
 #[cfg(all(feature = "cli", feature = "evm"))]
 mod cli_evm;
+/// The program on authenticated state.
+#[cfg(feature = "cli")]
+mod cli_restore;
 /// Every promise of a store, kept by every adapter.
 mod contract;
 /// Blocks in parallel against the oracle.

@@ -127,3 +127,9 @@ pub fn restored(snapshot: &Snapshot, parts: Parts) -> State {
 pub fn tree(store: &Mem) -> StateTree<MemSnapshot<Bytes, Bytes>> {
     StateTree::open(store.snapshot().unwrap()).unwrap()
 }
+
+/// One small snapshot, made once.
+pub fn sample_for_fuzzing() -> &'static Snapshot {
+    static SAMPLE: std::sync::OnceLock<Snapshot> = std::sync::OnceLock::new();
+    SAMPLE.get_or_init(|| snapshot(&state(31, 40), 300))
+}
