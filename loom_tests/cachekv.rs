@@ -1,8 +1,8 @@
 //! The cache-wrapped store: publication, flush, discard.
 
-use crate::explore;
-use cachekv::cachekv::Store;
-use cachekv::kv::{Error, KvRead, KvStore, MemSnapshot, MemStore, Op, WriteBatch};
+use crate::cachekv::Store;
+use crate::kv::{Error, KvRead, KvStore, MemSnapshot, MemStore, Op, WriteBatch};
+use crate::loom_tests::explore;
 use loom::thread;
 use std::sync::Arc;
 

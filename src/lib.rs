@@ -34,6 +34,9 @@ pub mod cachekv;
 pub mod evm;
 pub mod executor;
 pub mod kv;
+#[cfg(all(test, any(kv_loom, kv_shuttle)))]
+#[path = "../loom_tests/mod.rs"]
+mod loom_tests;
 pub mod multiversion;
 pub mod report;
 #[cfg(feature = "restore")]

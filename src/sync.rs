@@ -1,16 +1,74 @@
 //! The one door to atomics, locks, condition variables and the snapshot cell.
 //!
 //! Every other file takes these from here, and none from `std::sync`, `parking_lot` or `arc_swap`: under the private
-//! cfg `kv_loom` the same names are [loom]'s, so that the protocols built on them can be model-checked as they are.
+//! cfgs `kv_loom` and `kv_shuttle` the same names are those of [loom], which tries every interleaving of a small model,
+//! and of [shuttle], which tries random schedules of whole blocks. The protocols built on them are checked as they are.
 //!
 //! [loom]: https://docs.rs/loom
+//! [shuttle]: https://docs.rs/shuttle
 
-#[cfg(kv_loom)]
-pub(crate) use loom_side::*;
-#[cfg(not(kv_loom))]
+#[cfg(any(kv_loom, kv_shuttle))]
+pub(crate) use model_side::*;
+#[cfg(not(any(kv_loom, kv_shuttle)))]
 pub(crate) use real_side::*;
 
-#[cfg(not(kv_loom))]
+/// The threads that workers live on.
+#[derive(Debug)]
+#[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
+pub(crate) struct Pool(rayon::ThreadPool);
+
+#[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
+impl Pool {
+    /// `threads` of them, 0 for as many as the machine has.
+    pub(crate) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        Ok(Self(pool.thread_name(|index| format!("cachekv-{index}")).build()?))
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.0.current_num_threads()
+    }
+
+    /// Runs `work` on every thread at once and returns when all have.
+    pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
+        self.0.broadcast(|_| work());
+    }
+}
+
+/// Threads made for each call, where a checker has to know of them. The thread sanitizer sees the begin and end of a thread,
+/// and nothing of the waiting inside a pool, which is the standard library's and not instrumented.
+#[derive(Debug)]
+#[cfg(any(kv_loom, kv_shuttle, kv_tsan))]
+pub(crate) struct Pool(usize);
+
+#[cfg(any(kv_loom, kv_shuttle, kv_tsan))]
+impl Pool {
+    #[expect(clippy::unnecessary_wraps, reason = "the real one can fail")]
+    pub(crate) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+        Ok(Self(threads.max(1)))
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.0
+    }
+
+    #[cfg(not(kv_loom))]
+    pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
+        #[cfg(kv_shuttle)]
+        use shuttle::thread;
+        #[cfg(not(kv_shuttle))]
+        use std::thread;
+        thread::scope(|scope| (0..self.0).for_each(|_| drop(scope.spawn(&work))));
+    }
+
+    /// loom has no scoped threads: its models run the workers themselves.
+    #[cfg(kv_loom)]
+    pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
+        (0..self.0).for_each(|_| work());
+    }
+}
+
+#[cfg(not(any(kv_loom, kv_shuttle)))]
 mod real_side {
     pub(crate) use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
     pub(crate) use std::sync::Arc;
@@ -56,86 +114,102 @@ mod real_side {
     }
 }
 
-#[cfg(kv_loom)]
-mod loom_side {
-    //! loom's types with the calls of the real ones. `Arc` stays the standard one: it carries data here, no protocol.
+#[cfg(any(kv_loom, kv_shuttle))]
+mod model_side {
+    //! The checkers' types with the calls of the real ones. `Arc` stays the standard one: it carries data, no protocol.
 
-    use loom::sync as model;
-    pub(crate) use loom::sync::RwLockReadGuard;
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    #[cfg(kv_loom)]
+    use loom as checker;
+    #[cfg(all(kv_shuttle, not(kv_loom)))]
+    use shuttle as checker;
+
+    pub(crate) use checker::sync::RwLockReadGuard;
+    pub(crate) use checker::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
     use std::ops::{Deref, DerefMut};
     pub(crate) use std::sync::Arc;
+    use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
     use std::time::Instant;
 
     /// Another thread's turn.
     pub(crate) fn pause(_: u32) {
-        loom::thread::yield_now();
+        checker::thread::yield_now();
     }
 
-    /// The model of a lock is never poisoned: a panic ends the model.
-    const ALIVE: &str = "a panic ends the model";
+    /// The real locks know no poison.
+    fn locked<G>(guard: LockResult<G>) -> G {
+        guard.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tried<G>(guard: TryLockResult<G>) -> Option<G> {
+        match guard {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
 
     #[derive(Debug, Default)]
-    pub(crate) struct Mutex<T>(model::Mutex<T>);
+    pub(crate) struct Mutex<T>(checker::sync::Mutex<T>);
 
     /// A guard that a condition variable can take and give back.
-    pub(crate) struct MutexGuard<'a, T>(Option<model::MutexGuard<'a, T>>);
+    pub(crate) struct MutexGuard<'a, T>(Option<checker::sync::MutexGuard<'a, T>>);
+
+    /// Why a guard is there: only a condition variable takes it, and gives it back before it returns.
+    const HELD: &str = "the lock is held for as long as its guard lives";
 
     impl<T> Mutex<T> {
         pub(crate) fn new(value: T) -> Self {
-            Self(model::Mutex::new(value))
+            Self(checker::sync::Mutex::new(value))
         }
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            MutexGuard(self.0.lock().ok())
+            MutexGuard(Some(locked(self.0.lock())))
         }
         pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard)))
+            tried(self.0.try_lock()).map(|guard| MutexGuard(Some(guard)))
         }
-        #[expect(clippy::expect_used, reason = "see ALIVE")]
         pub(crate) fn into_inner(self) -> T {
-            self.0.into_inner().expect(ALIVE)
+            locked(self.0.into_inner())
         }
     }
 
     impl<T> Deref for MutexGuard<'_, T> {
         type Target = T;
-        #[expect(clippy::expect_used, reason = "see ALIVE")]
+        #[expect(clippy::expect_used, reason = "see HELD")]
         fn deref(&self) -> &T {
-            self.0.as_ref().expect(ALIVE)
+            self.0.as_ref().expect(HELD)
         }
     }
 
     impl<T> DerefMut for MutexGuard<'_, T> {
-        #[expect(clippy::expect_used, reason = "see ALIVE")]
+        #[expect(clippy::expect_used, reason = "see HELD")]
         fn deref_mut(&mut self) -> &mut T {
-            self.0.as_mut().expect(ALIVE)
+            self.0.as_mut().expect(HELD)
         }
     }
 
     #[derive(Debug, Default)]
-    pub(crate) struct RwLock<T>(model::RwLock<T>);
+    pub(crate) struct RwLock<T>(checker::sync::RwLock<T>);
 
-    #[expect(clippy::expect_used, reason = "see ALIVE")]
     impl<T> RwLock<T> {
         pub(crate) fn new(value: T) -> Self {
-            Self(model::RwLock::new(value))
+            Self(checker::sync::RwLock::new(value))
         }
         pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
-            self.0.read().expect(ALIVE)
+            locked(self.0.read())
         }
-        pub(crate) fn write(&self) -> model::RwLockWriteGuard<'_, T> {
-            self.0.write().expect(ALIVE)
+        pub(crate) fn write(&self) -> checker::sync::RwLockWriteGuard<'_, T> {
+            locked(self.0.write())
         }
         pub(crate) fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
-            self.0.try_read().ok()
+            tried(self.0.try_read())
         }
-        pub(crate) fn try_write(&self) -> Option<model::RwLockWriteGuard<'_, T>> {
-            self.0.try_write().ok()
+        pub(crate) fn try_write(&self) -> Option<checker::sync::RwLockWriteGuard<'_, T>> {
+            tried(self.0.try_write())
         }
     }
 
     #[derive(Debug, Default)]
-    pub(crate) struct Condvar(model::Condvar);
+    pub(crate) struct Condvar(checker::sync::Condvar);
 
     /// A model has no clock: nothing times out.
     pub(crate) struct Waited;
@@ -148,7 +222,7 @@ mod loom_side {
 
     impl Condvar {
         pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-            guard.0 = guard.0.take().and_then(|guard| self.0.wait(guard).ok());
+            guard.0 = guard.0.take().map(|guard| locked(self.0.wait(guard)));
         }
         pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _: Instant) -> Waited {
             self.wait(guard);

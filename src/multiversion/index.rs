@@ -3,6 +3,11 @@
 use super::slot::Slot;
 use crate::kv::{Key, Value};
 use crate::sync::{Arc, RwLock};
+// A schedule that a checker found can only be replayed if the same key is in the same shard again.
+#[cfg(any(kv_loom, kv_shuttle))]
+use foldhash::fast::FixedState as Hasher;
+#[cfg(not(any(kv_loom, kv_shuttle)))]
+use foldhash::fast::RandomState as Hasher;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
@@ -13,7 +18,7 @@ const SHARDS: usize = 64;
 /// the others. Own code because a model checker must see its locks; the table itself is hashbrown's.
 #[derive(Debug)]
 pub(crate) struct Index<K, V, O> {
-    hasher: foldhash::fast::RandomState,
+    hasher: Hasher,
     shards: Box<[Shard<K, V, O>]>,
 }
 
@@ -21,10 +26,7 @@ type Shard<K, V, O> = RwLock<HashTable<Arc<Slot<K, V, O>>>>;
 
 impl<K: Key, V: Value, O: Clone> Index<K, V, O> {
     pub(crate) fn new() -> Self {
-        Self {
-            hasher: foldhash::fast::RandomState::default(),
-            shards: (0..SHARDS).map(|_| RwLock::new(HashTable::new())).collect(),
-        }
+        Self { hasher: Hasher::default(), shards: (0..SHARDS).map(|_| RwLock::new(HashTable::new())).collect() }
     }
 
     /// The slot of `key`, made if it is not there: everybody gets the same one.

@@ -1,0 +1,1 @@
+//! The multiversion store: chains, first writes against ranges, merges against resolving reads.
