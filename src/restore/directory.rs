@@ -70,6 +70,7 @@ where
         write_whole(&chunk_path(dir, manifest.len() - 1), &chunk.file)?;
         report(&manifest);
     }
+    sync_directory(dir)?; // the names of the chunks last before that of the manifest does
     let manifest = exporter.manifest();
     write_whole(&dir.join(MANIFEST), &manifest.encode())?;
     sync_directory(dir)?;

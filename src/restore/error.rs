@@ -62,7 +62,9 @@ pub enum Error {
     #[error("the store holds another restore: {0}")]
     OtherRestore(String),
     /// The store holds a part of a state.
-    #[error("the store holds an unfinished restore of root {root} ({chunks} chunks so far): run the restore again to finish it")]
+    #[error(
+        "the store holds an unfinished restore of root {root} ({chunks} chunks so far): run the restore again to finish it"
+    )]
     Unfinished {
         /// What it is to become.
         root: Hash,
@@ -208,7 +210,10 @@ pub enum ManifestFault {
 
 /// Whose batch could not be written, in words.
 fn at(chunk: Option<u32>) -> String {
-    chunk.map_or_else(|| "the end of the restore was not written".into(), |chunk| format!("chunk {chunk} was not written"))
+    chunk.map_or_else(
+        || "the end of the restore was not written".into(),
+        |chunk| format!("chunk {chunk} was not written"),
+    )
 }
 
 impl From<kv::Error> for Error {

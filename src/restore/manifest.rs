@@ -120,10 +120,8 @@ impl Manifest {
             end = Some(chunk.last);
         }
         let sum = |of: fn(&ListedChunk) -> u32| self.chunks.iter().map(|chunk| u64::from(of(chunk))).sum();
-        let counts = [
-            ("entries", self.entries, sum(|chunk| chunk.entries)),
-            ("bytes", self.bytes, sum(|chunk| chunk.bytes)),
-        ];
+        let counts =
+            [("entries", self.entries, sum(|chunk| chunk.entries)), ("bytes", self.bytes, sum(|chunk| chunk.bytes))];
         match counts.into_iter().find(|(_, said, sum)| said != sum) {
             Some((what, said, sum)) => Err(ManifestFault::Counts { what, said, sum }),
             None => Ok(()),

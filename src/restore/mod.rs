@@ -33,6 +33,9 @@ mod export;
 mod hash;
 mod layout;
 mod manifest;
+#[cfg(all(test, kv_loom))]
+#[path = "../../loom_tests/restore.rs"]
+mod models;
 mod node;
 mod pipe;
 mod progress;

@@ -27,7 +27,7 @@ const LIMIT: u32 = 1 << 30;
 ///   [`StateTree::open`](super::StateTree::open) of the store is refused.
 /// * After a failure or a stop at any moment, [`open`](Self::open) goes on where the store says.
 ///
-/// Memory is bounded by two chunks and the right edge of the tree. [`Exporter`](super::Exporter) has an example.
+/// Memory is bounded by a few times the size of a chunk and does not grow with the state. [`Exporter`](super::Exporter) has an example.
 #[derive(Debug)]
 pub struct Restorer<S: KvStore<Key = Bytes, Value = Bytes>> {
     stores: Stores<S>,

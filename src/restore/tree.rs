@@ -217,9 +217,7 @@ where
     R: KvRead<Key = Bytes, Value = Bytes>,
 {
     match Progress::read(state)? {
-        Some(progress) if !progress.complete => {
-            Err(Error::Unfinished { root: progress.root, chunks: progress.chunks })
-        }
+        Some(progress) if !progress.complete => Err(Error::Unfinished { root: progress.root, chunks: progress.chunks }),
         _ => Ok(()),
     }
 }
@@ -258,7 +256,8 @@ fn changes(block: &WriteBatch<Bytes, Bytes>) -> Vec<Change> {
 
 /// Entries as leaves in the order of their paths.
 fn leaves(entries: Vec<(Bytes, Bytes)>) -> Vec<Leaf> {
-    let mut leaves: Vec<_> = entries.into_par_iter().with_min_len(64).map(|(key, value)| Leaf::new(key, value)).collect();
+    let mut leaves: Vec<_> =
+        entries.into_par_iter().with_min_len(64).map(|(key, value)| Leaf::new(key, value)).collect();
     leaves.par_sort_unstable_by_key(|leaf| leaf.path);
     leaves
 }

@@ -165,7 +165,10 @@ fn an_unfinished_restore_is_refused_by_every_other_command() {
     let restore = format!("snapshot restore --from snap --db part --root {root}");
     assert!(refused(dir.path(), &restore, 1).contains("chunk 3 is refused: it is missing"));
     for command in [
-        "run --db part", "run --db part --state-root", "root --db part", "prove k --db part",
+        "run --db part",
+        "run --db part --state-root",
+        "root --db part",
+        "prove k --db part",
         "snapshot export --db part --out no",
     ] {
         let said = refused(dir.path(), command, 2);

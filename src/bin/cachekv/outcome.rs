@@ -145,7 +145,12 @@ impl Outcome {
             transactions_in_store: self.last.transactions,
             agree: true,
             elapsed_us: micros(self.elapsed),
-            state_roots: self.rows.roots.iter().map(|(block, root)| Root { block: *block, root: root.to_string() }).collect(),
+            state_roots: self
+                .rows
+                .roots
+                .iter()
+                .map(|(block, root)| Root { block: *block, root: root.to_string() })
+                .collect(),
             rows: self.rows.iter().map(|(first, last, row)| Figures::new(Some((first, last)), row)).collect(),
             total: Figures::new(None, &self.rows.total()),
             readers: Readers { threads: args.readers, walks: self.walks },

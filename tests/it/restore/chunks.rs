@@ -3,9 +3,7 @@
 
 use super::{Mem, Snapshot, State, contents, restore, restored, snapshot, state};
 use bytes::Bytes;
-use cachekv::restore::{
-    Chunk, ChunkFault, Error, Hash, ListedChunk, Manifest, ManifestFault, Parts, Restorer, Target,
-};
+use cachekv::restore::{Chunk, ChunkFault, Error, Hash, ListedChunk, Manifest, ManifestFault, Parts, Restorer, Target};
 use std::sync::Arc;
 
 type Refusal = Result<(), Error>;
@@ -102,8 +100,10 @@ fn a_chunk_with_a_wrong_entry_is_refused() {
         chunk.entries.insert(1, (key.unwrap(), Bytes::new()));
     };
     assert_eq!(changed(key), ChunkFault::BadProof, "an entry too many");
-    assert_eq!(changed(|chunk| chunk.entries[0].0 = Bytes::from_static(b"\xff\xffM")),
-        ChunkFault::Reserved(Bytes::from_static(b"\xff\xffM")));
+    assert_eq!(
+        changed(|chunk| chunk.entries[0].0 = Bytes::from_static(b"\xff\xffM")),
+        ChunkFault::Reserved(Bytes::from_static(b"\xff\xffM"))
+    );
 }
 
 #[test]
@@ -190,7 +190,10 @@ fn a_truncated_or_foreign_file_is_refused() {
         bad.files[3] = good.files[3].slice(..len);
         assert!(matches!(offered_cheaply(&bad), Err(Error::Chunk { chunk: 0.., cause: ChunkFault::Digest { .. } })));
         bad.manifest.chunks[3].digest = Hash::of(&bad.files[3]);
-        assert!(matches!(offered_cheaply(&bad), Err(Error::Chunk { chunk: 3, cause: ChunkFault::Malformed(_) })), "{len}");
+        assert!(
+            matches!(offered_cheaply(&bad), Err(Error::Chunk { chunk: 3, cause: ChunkFault::Malformed(_) })),
+            "{len}"
+        );
     }
     let mut format = good.clone();
     let mut file = good.files[3].to_vec();
@@ -289,14 +292,18 @@ fn a_truncated_list_of_chunks_never_completes() {
         for parts in [Parts::Everything, Parts::Values, Parts::Tree] {
             let store = Arc::new(Mem::new());
             let said = restore(&short, Target::One(Arc::clone(&store), parts));
-            assert!(matches!(said, Err(Error::WrongRoot { expected, .. }) if expected == short.root), "{keep}: {said:?}");
+            assert!(
+                matches!(said, Err(Error::WrongRoot { expected, .. }) if expected == short.root),
+                "{keep}: {said:?}"
+            );
             let state = cachekv::kv::KvStore::snapshot(&store).unwrap();
             assert!(keep == 0 || matches!(cachekv::restore::check_finished(&state), Err(Error::Unfinished { .. })));
             assert!(cachekv::restore::StateTree::open(state).map_or(true, |tree| tree.versions().is_none()));
         }
     }
     let good = sample();
-    let restorer = Restorer::open(Target::One(Mem::new(), Parts::Everything), good.root, good.manifest.clone()).unwrap();
+    let restorer =
+        Restorer::open(Target::One(Mem::new(), Parts::Everything), good.root, good.manifest.clone()).unwrap();
     assert!(matches!(restorer.finish(), Err(Error::Incomplete { have: 0, .. })));
 }
 
@@ -394,7 +401,8 @@ fn states_of_every_shape_come_back() {
 fn values_alone_and_the_tree_alone() {
     let good = sample();
     let whole = restored(&good, Parts::Everything);
-    let without_mark = |state: State| -> State { state.into_iter().filter(|(key, _)| !key.starts_with(b"\xff\xffR")).collect() };
+    let without_mark =
+        |state: State| -> State { state.into_iter().filter(|(key, _)| !key.starts_with(b"\xff\xffR")).collect() };
     let (values, tree) = (restored(&good, Parts::Values), restored(&good, Parts::Tree));
     let (values, tree) = (without_mark(values), without_mark(tree));
     assert_eq!(values, state(21, 60));

@@ -72,7 +72,8 @@ fn a_tree_grows_in_a_cache_layer() {
         let block_right = block(&mut right, 300);
         plain.commit(tree(&plain).update(&block_right, height, 3).unwrap().with(block_right)).unwrap();
         assert_eq!(contents(&layer), contents(&plain));
-        let (due, found) = (export(plain.snapshot().unwrap(), height, 900), export(layer.snapshot().unwrap(), height, 900));
+        let (due, found) =
+            (export(plain.snapshot().unwrap(), height, 900), export(layer.snapshot().unwrap(), height, 900));
         assert_eq!((found.manifest, found.files), (due.manifest, due.files));
         if height % 4 == 0 {
             layer.flush().unwrap();

@@ -63,7 +63,8 @@ impl KvStore for Crashing {
             *commits += 1;
             *commits - 1 == self.plan.at
         };
-        let failure = || StoreError::Commit { store: "crashing".into(), source: Arc::new(std::io::Error::other("as planned")) };
+        let failure =
+            || StoreError::Commit { store: "crashing".into(), source: Arc::new(std::io::Error::other("as planned")) };
         match self.plan.fate {
             Fate::Fails if befalls => Err(failure()),
             Fate::Unanswered if befalls => self.store.commit(batch).and_then(|_| Err(failure())),
@@ -184,8 +185,7 @@ fn a_tree_write_that_fails_later_while_values_commit_leaves_nothing_half_moved()
     let snapshot = fifty_chunks();
     let stores = [Arc::new(Faulty::new(Arc::new(Mem::new()))), Arc::new(Faulty::new(Arc::new(Mem::new())))];
     let [values, tree] = stores.each_ref().map(Arc::clone);
-    let mut restorer =
-        Restorer::open(Target::Two { values, tree }, snapshot.root, snapshot.manifest.clone()).unwrap();
+    let mut restorer = Restorer::open(Target::Two { values, tree }, snapshot.root, snapshot.manifest.clone()).unwrap();
     let parked = stores[1].park(Call::Commit, 4);
     for index in 0..4 {
         restorer.add_chunk(index, snapshot.files[index as usize].clone()).unwrap();

@@ -8,8 +8,8 @@ mod concurrent;
 mod crash;
 /// Snapshots as files.
 mod directory;
-/// Arbitrary bytes as chunks and manifests.
-pub mod fuzz;
+/// Arbitrary bytes as chunks, manifests and proofs.
+mod fuzz;
 /// `jmt`'s own tree over memory.
 mod reference;
 /// Random snapshots, cut and spoilt at random.
@@ -126,10 +126,4 @@ pub fn restored(snapshot: &Snapshot, parts: Parts) -> State {
 /// The tree in a store.
 pub fn tree(store: &Mem) -> StateTree<MemSnapshot<Bytes, Bytes>> {
     StateTree::open(store.snapshot().unwrap()).unwrap()
-}
-
-/// One small snapshot, made once.
-pub fn sample_for_fuzzing() -> &'static Snapshot {
-    static SAMPLE: std::sync::OnceLock<Snapshot> = std::sync::OnceLock::new();
-    SAMPLE.get_or_init(|| snapshot(&state(31, 40), 300))
 }

@@ -230,7 +230,8 @@ fn a_tree_can_be_planted_late() {
     let store = Mem::new();
     store.commit(batch(&state)).unwrap();
     let gone = state.keys().next().unwrap().clone();
-    let block: WriteBatch<_, _> = [(gone.clone(), Op::Delete), ("new".into(), Op::Put("v".into()))].into_iter().collect();
+    let block: WriteBatch<_, _> =
+        [(gone.clone(), Op::Delete), ("new".into(), Op::Put("v".into()))].into_iter().collect();
     let root = commit(&store, block, 41, 5);
     let mut after = state;
     after.remove(&gone);
