@@ -44,7 +44,7 @@ pub(super) struct Inner {
 pub(super) enum Node {
     Empty,
     Leaf(Leaf),
-    Inner(Inner),
+    Inner(Box<Inner>),
 }
 
 impl Leaf {
@@ -177,7 +177,7 @@ impl Node {
                 record.end()?;
                 // A node over one leaf is that leaf, and one over nothing is nothing.
                 let stands = inner.iter().count() > 1 || inner.only().is_some_and(|(_, child)| !child.is_leaf());
-                if stands { Ok(Node::Inner(inner)) } else { Err(Malformed) }
+                if stands { Ok(Node::Inner(inner.into())) } else { Err(Malformed) }
             }
             _ => Err(Malformed),
         }
@@ -219,7 +219,7 @@ mod tests {
         let mut inner = Inner::default();
         inner.set(3, Some(leaf.as_child(7)));
         inner.set(15, Some(Child { hash: Hash::of(b"x"), version: 8, leaves: Some(5) }));
-        for node in [Node::Empty, Node::Inner(inner)] {
+        for node in [Node::Empty, Node::Inner(inner.into())] {
             let record = node.encode();
             assert_eq!(Node::decode(record.clone()), Ok(node));
             assert_eq!(Node::decode([&record[..], b"x"].concat().into()), Err(Malformed));

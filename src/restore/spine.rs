@@ -61,7 +61,7 @@ impl Spine {
             Some(last) => {
                 self.place(&last, 0, records);
                 self.close_to(1, &last.path, records);
-                Node::Inner(self.open.pop().unwrap_or_default())
+                Node::Inner(self.open.pop().unwrap_or_default().into())
             }
         };
         records.push((layout::node(self.version, &path, 0), root.encode()));

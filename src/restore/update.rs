@@ -1,7 +1,7 @@
 //! The next version of a tree: all changes of a block at once, from the root down.
 //!
 //! `jmt` inserts one key after another and hashes the path anew for each; here a node on many paths is hashed once, and
-//! subtrees are worked on in parallel. The result is the same tree (`tests/it/restore_tree.rs` compares). A subtree that
+//! subtrees are worked on in parallel. The result is the same tree (`tests/it/restore/tree.rs` compares). A subtree that
 //! the changes leave as it was keeps its records, whatever was written into it.
 
 use super::error::Error;
@@ -110,7 +110,7 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> Update<'_, R> {
                     return Ok(Subtree::Unchanged);
                 }
                 output.stale.push(layout::node(child.version, &path, depth));
-                self.assemble(depth, path, inner, subtrees, output)
+                self.assemble(depth, path, *inner, subtrees, output)
             }
         }
     }

@@ -130,7 +130,7 @@ fn a_restore_into_two_stores_survives_every_write() {
     let snapshot = fifty_chunks();
     let undisturbed = [Arc::new(Mem::new()), Arc::new(Mem::new())];
     restore(&snapshot, two(&undisturbed)).unwrap();
-    let due = undisturbed.each_ref().map(|store| contents(store));
+    let due = undisturbed.each_ref().map(contents);
     assert_eq!(values(&*undisturbed[0]), values(&Arc::new(Mem::from_iter(restored(&snapshot, Parts::Everything)))));
     for (at, fate) in (0..2 * snapshot.files.len() + 2).flat_map(|at| FATES.map(|fate| (at, fate))) {
         let stores = [Arc::new(Mem::new()), Arc::new(Mem::new())];
@@ -148,7 +148,7 @@ fn a_restore_into_two_stores_survives_every_write() {
         assert_eq!(restorer.next_chunk(), smaller, "{at} {fate:?}: it must go on from the smaller of {has:?}");
         drop(restorer);
         restore(&snapshot, two(&stores)).unwrap();
-        assert_eq!(stores.each_ref().map(|store| contents(store)), due, "{at} {fate:?}");
+        assert_eq!(stores.each_ref().map(contents), due, "{at} {fate:?}");
     }
 }
 
