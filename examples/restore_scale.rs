@@ -99,7 +99,7 @@ fn update(dir: &Path, keys: u64) {
             })
             .collect();
         spent.sort();
-        let (root, commit) = spent[spent.len() / 2];
+        let (root, commit) = *spent.get(spent.len() / 2).expect("the middle one");
         println!("a block of {writes} writes over {keys} keys: {root:.1?} for its root, {commit:.1?} for its commit");
     }
 }
