@@ -1,8 +1,10 @@
-//! The one door to atomics, locks, condition variables and the snapshot cell.
+//! The one door to atomics, locks, condition variables, the snapshot cell and the insert-only set.
 //!
-//! Every other file takes these from here, and none from `std::sync`, `parking_lot` or `arc_swap`: under the private
-//! cfgs `kv_loom` and `kv_shuttle` the same names are those of [loom], which tries every interleaving of a small model,
-//! and of [shuttle], which tries random schedules of whole blocks. The protocols built on them are checked as they are.
+//! Every other file takes these from here, and none from `std::sync`, `parking_lot`, `arc_swap` or `crossbeam_skiplist`:
+//! under the private cfgs `kv_loom` and `kv_shuttle` the same names are those of [loom], which tries every interleaving of a
+//! small model, and of [shuttle], which tries random schedules of whole blocks. The protocols built on them are checked as
+//! they are. The cell and the set stand on libraries whose insides no checker sees: there each is **a model of its stated
+//! contract**, which shows no more than the contract promises (an old value, where nothing forbids it, is shown too).
 //!
 //! [loom]: https://docs.rs/loom
 //! [shuttle]: https://docs.rs/shuttle
@@ -58,7 +60,11 @@ impl Pool {
         use shuttle::thread;
         #[cfg(not(kv_shuttle))]
         use std::thread;
-        thread::scope(|scope| (0..self.0).for_each(|_| drop(scope.spawn(&work))));
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.0).map(|_| scope.spawn(&work)).collect();
+            // One by one: the end of a scope waits in a way that the sanitizer does not see.
+            threads.into_iter().for_each(|thread| drop(thread.join()));
+        });
     }
 
     /// loom has no scoped threads: its models run the workers themselves.
@@ -70,7 +76,12 @@ impl Pool {
 
 #[cfg(not(any(kv_loom, kv_shuttle)))]
 mod real_side {
+    use crossbeam_skiplist::SkipSet;
     pub(crate) use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
+    /// Those that are tried as well as waited for: a checker has to know, see there.
+    pub(crate) use parking_lot::{Mutex as TriedMutex, RwLock as TriedRwLock};
+    use std::borrow::Borrow;
+    use std::ops::RangeBounds;
     pub(crate) use std::sync::Arc;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -112,6 +123,34 @@ mod real_side {
             self.0.swap(value)
         }
     }
+
+    /// An ordered set into which is only inserted: a skip list.
+    ///
+    /// Contract: of equal values the first stays. A walk yields, in order, every value whose insertion (by whoever inserted
+    /// it, or came second) happened before the walk comes to its place, and perhaps others. Nobody waits for anybody.
+    ///
+    /// Insert-only, because release 0.1.3 of `crossbeam-skiplist` can lose a present value for concurrent readers while it is
+    /// overwritten, leaks under `range` after overwrites and removals, and lets two removers both win.
+    pub(crate) struct InsertOnlySet<T>(SkipSet<T>);
+
+    impl<T: Ord + Clone + Send + 'static> InsertOnlySet<T> {
+        pub(crate) fn new() -> Self {
+            Self(SkipSet::new())
+        }
+
+        /// Inserts `value` unless an equal one is there.
+        pub(crate) fn insert(&self, value: T) {
+            self.0.get_or_insert(value);
+        }
+
+        /// The values within `bounds`, which must not be inverted, from both ends.
+        pub(crate) fn range<Q: Ord, R: RangeBounds<Q>>(&self, bounds: R) -> impl DoubleEndedIterator<Item = T>
+        where
+            T: Borrow<Q>,
+        {
+            self.0.range(bounds).map(|entry| entry.value().clone())
+        }
+    }
 }
 
 #[cfg(any(kv_loom, kv_shuttle))]
@@ -125,7 +164,9 @@ mod model_side {
 
     pub(crate) use checker::sync::RwLockReadGuard;
     pub(crate) use checker::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-    use std::ops::{Deref, DerefMut};
+    use std::borrow::Borrow;
+    use std::marker::PhantomData;
+    use std::ops::{Deref, DerefMut, RangeBounds};
     pub(crate) use std::sync::Arc;
     use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
     use std::time::Instant;
@@ -164,9 +205,6 @@ mod model_side {
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             MutexGuard(Some(locked(self.0.lock())))
         }
-        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            tried(self.0.try_lock()).map(|guard| MutexGuard(Some(guard)))
-        }
         pub(crate) fn into_inner(self) -> T {
             locked(self.0.into_inner())
         }
@@ -200,11 +238,67 @@ mod model_side {
         pub(crate) fn write(&self) -> checker::sync::RwLockWriteGuard<'_, T> {
             locked(self.0.write())
         }
+    }
+
+    /// A lock that is tried as well as waited for.
+    ///
+    /// Loom orders two users of a lock by their acquisitions and has no reason to let one try while the other is inside. The
+    /// mark is that reason: stored inside, and looked at before a try.
+    #[derive(Debug, Default)]
+    pub(crate) struct TriedMutex<T> {
+        lock: Mutex<T>,
+        inside: AtomicBool,
+    }
+
+    impl<T> TriedMutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self { lock: Mutex::new(value), inside: AtomicBool::new(false) }
+        }
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            let guard = self.lock.lock();
+            self.inside.store(true, Ordering::Relaxed);
+            guard
+        }
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.inside.load(Ordering::Relaxed);
+            let guard = tried(self.lock.0.try_lock())?;
+            self.inside.store(true, Ordering::Relaxed);
+            Some(MutexGuard(Some(guard)))
+        }
+    }
+
+    /// As [`TriedMutex`].
+    #[derive(Debug, Default)]
+    pub(crate) struct TriedRwLock<T> {
+        lock: RwLock<T>,
+        inside: AtomicBool,
+    }
+
+    impl<T> TriedRwLock<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self { lock: RwLock::new(value), inside: AtomicBool::new(false) }
+        }
+        pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
+            let guard = self.lock.read();
+            self.inside.store(true, Ordering::Relaxed);
+            guard
+        }
+        pub(crate) fn write(&self) -> checker::sync::RwLockWriteGuard<'_, T> {
+            let guard = self.lock.write();
+            self.inside.store(true, Ordering::Relaxed);
+            guard
+        }
         pub(crate) fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
-            tried(self.0.try_read())
+            self.inside.load(Ordering::Relaxed);
+            let guard = tried(self.lock.0.try_read())?;
+            self.inside.store(true, Ordering::Relaxed);
+            Some(guard)
         }
         pub(crate) fn try_write(&self) -> Option<checker::sync::RwLockWriteGuard<'_, T>> {
-            tried(self.0.try_write())
+            self.inside.load(Ordering::Relaxed);
+            let guard = tried(self.lock.0.try_write())?;
+            self.inside.store(true, Ordering::Relaxed);
+            Some(guard)
         }
     }
 
@@ -236,22 +330,105 @@ mod model_side {
         }
     }
 
-    /// A model of the cell's contract, not of `arc_swap`: a pointer behind a lock.
+    /// A model of the cell's contract, not of `arc_swap`: which value is published is an atomic number, so that whoever is not
+    /// ordered after a publication may find an older one.
     #[derive(Debug)]
-    pub(crate) struct SnapshotCell<T>(RwLock<Arc<T>>);
+    pub(crate) struct SnapshotCell<T> {
+        /// All that was ever published. Not the checker's lock, which would order who passes through it.
+        values: std::sync::Mutex<Vec<Arc<T>>>,
+        at: AtomicUsize,
+    }
 
     impl<T> SnapshotCell<T> {
         pub(crate) fn new(value: Arc<T>) -> Self {
-            Self(RwLock::new(value))
+            Self { values: std::sync::Mutex::new(vec![value]), at: AtomicUsize::new(0) }
         }
         pub(crate) fn load(&self) -> Arc<T> {
-            Arc::clone(&self.0.read())
+            self.value(self.at.load(Ordering::Acquire))
         }
         pub(crate) fn with<R>(&self, read: impl FnOnce(&T) -> R) -> R {
             read(&self.load())
         }
         pub(crate) fn swap(&self, value: Arc<T>) -> Arc<T> {
-            std::mem::replace(&mut *self.0.write(), value)
+            let new = {
+                let mut values = locked(self.values.lock());
+                values.push(value);
+                values.len() - 1
+            };
+            self.value(self.at.swap(new, Ordering::AcqRel))
+        }
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "numbers are given out when their value is there, and none is removed"
+        )]
+        fn value(&self, at: usize) -> Arc<T> {
+            Arc::clone(&locked(self.values.lock())[at])
+        }
+    }
+
+    /// A model of the set's contract, not of the skip list: how many insertions have been made is an atomic number, so that a
+    /// walk that is not ordered after an insertion may pass over it.
+    pub(crate) struct InsertOnlySet<T> {
+        /// All that were begun, in order.
+        values: std::sync::Mutex<Vec<T>>,
+        made: AtomicUsize,
+    }
+
+    impl<T: Ord + Clone> InsertOnlySet<T> {
+        pub(crate) fn new() -> Self {
+            Self { values: std::sync::Mutex::new(Vec::new()), made: AtomicUsize::new(0) }
+        }
+        pub(crate) fn insert(&self, value: T) {
+            let place = {
+                let mut values = locked(self.values.lock());
+                let there = values.iter().position(|present| *present == value);
+                there.unwrap_or_else(|| {
+                    values.push(value);
+                    values.len() - 1
+                })
+            };
+            self.made.fetch_max(place + 1, Ordering::AcqRel); // by whoever comes second, too
+        }
+        pub(crate) fn range<Q: Ord, R: RangeBounds<Q>>(&self, bounds: R) -> impl DoubleEndedIterator<Item = T>
+        where
+            T: Borrow<Q>,
+        {
+            SetWalk { set: self, bounds, front: None, back: None, of: PhantomData }
+        }
+    }
+
+    struct SetWalk<'s, T, Q, R> {
+        set: &'s InsertOnlySet<T>,
+        bounds: R,
+        front: Option<T>,
+        back: Option<T>,
+        of: PhantomData<fn(&Q)>,
+    }
+
+    impl<T: Ord + Clone + Borrow<Q>, Q: Ord, R: RangeBounds<Q>> SetWalk<'_, T, Q, R> {
+        /// What is left, as of now.
+        fn left(&self) -> impl Iterator<Item = T> {
+            let made = self.set.made.load(Ordering::Acquire);
+            let (front, back) = (self.front.as_ref(), self.back.as_ref());
+            let between = |value: &T| front.is_none_or(|front| front < value) && back.is_none_or(|back| value < back);
+            let values = locked(self.set.values.lock());
+            let left = values.iter().take(made).filter(|&value| self.bounds.contains(value.borrow()) && between(value));
+            left.cloned().collect::<Vec<_>>().into_iter()
+        }
+    }
+
+    impl<T: Ord + Clone + Borrow<Q>, Q: Ord, R: RangeBounds<Q>> Iterator for SetWalk<'_, T, Q, R> {
+        type Item = T;
+        fn next(&mut self) -> Option<T> {
+            self.front = Some(self.left().min()?);
+            self.front.clone()
+        }
+    }
+
+    impl<T: Ord + Clone + Borrow<Q>, Q: Ord, R: RangeBounds<Q>> DoubleEndedIterator for SetWalk<'_, T, Q, R> {
+        fn next_back(&mut self) -> Option<T> {
+            self.back = Some(self.left().max()?);
+            self.back.clone()
         }
     }
 }

@@ -34,7 +34,7 @@ mod flush;
 mod iter;
 mod layers;
 #[cfg(all(test, kv_loom))]
-#[path = "../../loom_tests/cachekv.rs"]
+#[path = "../../loom_tests/cachekv/mod.rs"]
 mod models;
 mod snapshot;
 mod store;

@@ -2,14 +2,12 @@
 
 use super::cancel::CancelToken;
 use super::elsewhere::Elsewhere;
-use super::error::{BlockError, BlockResult, Cause};
+use super::error::{BlockResult, Cause, failed};
 use super::job::Job;
-use super::output::BlockOutput;
-use super::stats::Tally;
 use super::vm::{OnCommit, Vm};
 use super::worker::Worker;
-use crate::kv::{KvRead, WriteBatch};
-use crate::sync::{Mutex, Pool};
+use crate::kv::KvRead;
+use crate::sync::{Pool, TriedMutex};
 use std::fmt;
 use std::time::Instant;
 
@@ -71,7 +69,7 @@ pub struct BlockExecutor {
     config: Config,
     pool: Pool,
     /// Held while a block is on the pool. Whoever finds it held gets a pool for itself.
-    busy: Mutex<()>,
+    busy: TriedMutex<()>,
 }
 
 /// What may be asked of one block beyond its execution.
@@ -111,7 +109,7 @@ impl BlockExecutor {
     /// If the operating system gives no threads.
     pub fn with_config(config: Config) -> Result<Self, rayon::ThreadPoolBuildError> {
         let pool = Pool::new(config.threads)?;
-        Ok(Self { config, pool, busy: Mutex::new(()) })
+        Ok(Self { config, pool, busy: TriedMutex::new(()) })
     }
 
     /// The number of workers.
@@ -179,10 +177,4 @@ impl<V: Vm + ?Sized> fmt::Debug for Options<'_, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options").field("deadline", &self.deadline).finish_non_exhaustive()
     }
-}
-
-fn failed<K, V, O, E>(cause: Cause<E>) -> Box<BlockError<K, V, O, E>> {
-    let stats = Tally::<K>::default().stats;
-    let committed = BlockOutput { outputs: Vec::new(), batch: WriteBatch::default(), committed: 0, stats };
-    Box::new(BlockError { cause, committed })
 }

@@ -1,8 +1,9 @@
 //! Why a block did not run to its end.
 
 use super::output::BlockOutput;
+use super::stats::Tally;
 use super::vm::Vm;
-use crate::kv;
+use crate::kv::{self, WriteBatch};
 use crate::multiversion::TxIndex;
 use std::fmt;
 
@@ -33,9 +34,10 @@ pub enum Cause<E> {
         /// What the virtual machine said.
         error: E,
     },
-    /// The virtual machine, the merge operator or the commit hook panicked.
+    /// The virtual machine, the merge operator or the commit hook panicked, or the code of a key or value (its comparison,
+    /// its clone). If the latter happened while writes were put together, nothing is handed out as committed.
     Panicked {
-        /// The transaction that was executing or committing.
+        /// The transaction that was executing or committing; the last one, if the writes were being put together.
         index: TxIndex,
         /// The panic's message.
         message: String,
@@ -100,6 +102,13 @@ where
     Self: fmt::Debug,
     E: fmt::Display,
 {
+}
+
+/// The end of a block that gives nothing.
+pub(super) fn failed<K, V, O, E>(cause: Cause<E>) -> Box<BlockError<K, V, O, E>> {
+    let stats = Tally::<K>::default().stats;
+    let committed = BlockOutput { outputs: Vec::new(), batch: WriteBatch::default(), committed: 0, stats };
+    Box::new(BlockError { cause, committed })
 }
 
 /// The words of a panic.

@@ -4,7 +4,7 @@ use super::block::{Config, Options};
 use super::cancel::{Block, CancelToken};
 use super::commit::{Committed, Committer};
 use super::elsewhere::Elsewhere;
-use super::error::{BlockError, BlockResult, Cause};
+use super::error::{BlockError, BlockResult, Cause, failed, panic_message};
 use super::output::BlockOutput;
 use super::parking::Parking;
 use super::places::Places;
@@ -14,6 +14,7 @@ use super::vm::Vm;
 use crate::kv::KvRead;
 use crate::multiversion::{MergeOperator, MultiVersionStore, Operands, ReadSet, Slots, TxIndex};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 pub(super) type Operand<V> = <<V as Vm>::Merge as MergeOperator<<V as Vm>::Key, <V as Vm>::Value>>::Operand;
@@ -90,7 +91,10 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
             time_phases: config.time_phases,
             tally: Mutex::new(Tally::default()),
         };
-        job.predict(hints);
+        // A key's own code: its comparison, its hash.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job.predict(hints))) {
+            return Err(Cause::Panicked { index: 0, message: panic_message(payload) });
+        }
         match job.attach() {
             true => Ok(job),
             false => Err(Cause::Malformed("what is executed elsewhere belongs to another block")),
@@ -125,10 +129,22 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         true
     }
 
-    /// Ends the block: runs under way answer `Interrupted` at their next read, sleepers wake up and leave.
+    /// Ends the block: runs under way answer `Interrupted` at their next read, sleepers wake up and leave. In this order: a
+    /// worker whose run was interrupted finds the block stopped, and does not claim the same again.
     pub(super) fn stop(&self) {
-        self.signals.interrupted.store(true, Ordering::Release);
         self.scheduler.stop();
+        self.signals.interrupted.store(true, Ordering::Release);
+    }
+
+    /// Ends the block early for `cause`, unless it has ended. Between two commits, and nothing commits after it: whoever
+    /// ends the block first says how, and what has been committed is what had been then.
+    pub(super) fn fail(&self, cause: Cause<V::Error>) {
+        self.committer.between(|state| {
+            if !self.scheduler.is_stopped() {
+                state.cause = Some(cause);
+                self.stop();
+            }
+        });
     }
 
     /// What the block came to, once every worker has left.
@@ -136,16 +152,21 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         if let Some(cancel) = &self.cancel {
             cancel.detach(&self.signals);
         }
-        let (committed, len) = (self.scheduler.frontier(), self.scheduler.len());
-        let batch = self.store.outcome(committed);
+        let committed = self.scheduler.frontier();
+        // A key's comparison or a value's clone may panic here too. Then there is nothing that could be handed out.
+        let batch = match catch_unwind(AssertUnwindSafe(|| self.store.outcome(committed))) {
+            Ok(batch) => batch,
+            Err(payload) => {
+                let index = committed.saturating_sub(1);
+                return Err(failed(Cause::Panicked { index, message: panic_message(payload) }));
+            }
+        };
         let Committed { outputs, cause, .. } = self.committer.into_inner();
         let mut stats = self.tally.into_inner().into_stats();
         stats.transactions = outputs.len() as u64;
         stats.wall = began.elapsed();
         let committed = BlockOutput { outputs, batch, committed, stats };
         match cause.or(no_threads) {
-            // Called off when there was nothing left to call off.
-            Some(Cause::Cancelled | Cause::Deadline { .. }) if committed.committed == len => Ok(committed),
             None => Ok(committed),
             Some(cause) => Err(Box::new(BlockError { cause, committed })),
         }

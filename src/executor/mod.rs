@@ -24,7 +24,7 @@ mod elsewhere;
 mod error;
 mod job;
 #[cfg(all(test, kv_loom))]
-#[path = "../../loom_tests/executor.rs"]
+#[path = "../../loom_tests/executor/mod.rs"]
 mod models;
 mod output;
 mod parking;

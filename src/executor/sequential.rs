@@ -1,11 +1,12 @@
 //! The sequential twin: the same block, one transaction after the other, on the calling thread.
 
-use super::error::{BaseError, BlockError, BlockResult, Cause, panic_message};
+use super::error::{BaseError, BlockError, BlockResult, Cause, failed, panic_message};
 use super::output::BlockOutput;
 use super::stats::Tally;
 use super::vm::{Commit, OnCommit, Vm};
 use crate::kv::KvRead;
 use crate::multiversion::{Finished, SequentialState, Taint, TxIndex, TxView};
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -21,7 +22,25 @@ pub fn execute_sequentially<S, V>(
     snapshot: &S,
     block: &[V::Transaction],
     vm: &V,
+    on_commit: Option<OnCommit<'_, V>>,
+) -> BlockResult<V>
+where
+    S: KvRead<Key = V::Key, Value = V::Value>,
+    V: Vm,
+{
+    let at_hand = Cell::new(0);
+    // The machine and the hook are caught where they run. What is left is a key's comparison, a value's clone.
+    catch_unwind(AssertUnwindSafe(|| run(snapshot, block, vm, on_commit, &at_hand))).unwrap_or_else(|payload| {
+        Err(failed(Cause::Panicked { index: at_hand.get(), message: panic_message(payload) }))
+    })
+}
+
+fn run<S, V>(
+    snapshot: &S,
+    block: &[V::Transaction],
+    vm: &V,
     mut on_commit: Option<OnCommit<'_, V>>,
+    at_hand: &Cell<TxIndex>,
 ) -> BlockResult<V>
 where
     S: KvRead<Key = V::Key, Value = V::Value>,
@@ -34,6 +53,7 @@ where
     let mut cause = None;
     for (index, transaction) in (0..TxIndex::MAX).zip(block) {
         executions += 1;
+        at_hand.set(index);
         match step(&mut state, index, transaction, vm, &mut on_commit) {
             Ok((output, flow)) => {
                 outputs.push(output);

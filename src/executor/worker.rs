@@ -32,8 +32,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         // User code that runs on its own is caught where it runs. What is left is a key's comparison, a value's clone: the
         // block ends for everybody, and the error names what was at hand.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.work())) {
-            job.committer.fail(Cause::Panicked { index: self.at_hand, message: panic_message(payload) });
-            job.stop();
+            job.fail(Cause::Panicked { index: self.at_hand, message: panic_message(payload) });
         }
         job.tally.lock().add(self.tally);
     }
@@ -77,8 +76,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         } else {
             return false;
         };
-        job.committer.fail(cause);
-        job.stop();
+        job.fail(cause);
         true
     }
 
@@ -90,9 +88,8 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
                 Op::Put(value) => Write::Put(value),
                 Op::Delete => Write::Delete,
             });
-            let readers_end = self.job.store.resolve_elsewhere(arrival.index, &arrival.key, write);
+            self.job.store.resolve_elsewhere(arrival.index, &arrival.key, write);
             self.job.scheduler.arrive(arrival.index);
-            self.abort_doomed(arrival.index, readers_end);
             self.commit();
         }
     }
@@ -106,8 +103,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         self.tally.stats.executions += 1;
         self.tally.stats.frontier_executions += u64::from(at_frontier);
         let Some(transaction) = job.places.transaction(tx).and_then(|given| job.block.get(given)) else {
-            job.committer.fail(Cause::Malformed("a transaction is missing"));
-            return job.stop();
+            return job.fail(Cause::Malformed("a transaction is missing"));
         };
         let view = match at_frontier {
             true => TxView::at_frontier(&job.store, version),
@@ -180,7 +176,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
 /// Commits the transaction at the frontier, if it can be; whether to go on with the next.
 fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally: &mut Tally<V::Key>) -> bool {
     let mut cause = None;
-    let Some((index, verdict, run)) = job.scheduler.judge(|index, run| match judge(job, index, run, tally) {
+    let Some((index, _, run)) = job.scheduler.judge(|index, run| match judge(job, index, run, tally) {
         Ok(verdict) => verdict,
         Err(stop) => {
             cause = Some(stop);
@@ -189,8 +185,8 @@ fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally:
     }) else {
         return false;
     };
-    if let (Verdict::Stop, _) | (_, Some(_)) = (verdict, &cause) {
-        state.cause = state.cause.take().or(cause);
+    if cause.is_some() {
+        state.cause = cause;
         job.stop();
         return false;
     }
@@ -199,7 +195,7 @@ fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally:
         match called_hook(job, state, index, &output, &written) {
             Ok(flow) => go_on = flow,
             Err(message) => {
-                state.cause.get_or_insert(Cause::Panicked { index, message });
+                state.cause = Some(Cause::Panicked { index, message });
                 job.stop();
                 return false;
             }

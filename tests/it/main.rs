@@ -57,10 +57,18 @@ mod evm_oracle;
 mod evm_reference;
 /// The executor: sizes, hooks, stops, panics, failures.
 mod executor;
+/// Keys and values whose own code panics.
+mod executor_brittle;
 /// Calling the executor: nested, at once, with a switch and a deadline.
 mod executor_calls;
 /// Transactions that are executed elsewhere.
 mod executor_elsewhere;
+/// Hostile transactions.
+mod executor_hostile;
+/// Blocks over a state that cannot be read.
+mod faults_blocks;
+/// Layers over stores that fail, at each call there is.
+mod faults_layers;
 /// Stores that fail or park on demand.
 mod faulty;
 /// The merge iterator against an ordered map.
@@ -75,6 +83,8 @@ mod redb;
 mod restore;
 /// Transactions that compute what they write from what they read.
 mod script;
+/// A state that cannot read one key.
+mod unreadable;
 /// One answer wherever a key lives.
 mod views_layers;
 /// Merges: writes that are no reads.

@@ -1,1 +1,0 @@
-//! The multiversion store: chains, first writes against ranges, merges against resolving reads.
