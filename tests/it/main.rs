@@ -22,6 +22,9 @@ mod cli;
 /// The program on Ethereum blocks.
 #[cfg(all(feature = "cli", feature = "evm"))]
 mod cli_evm;
+/// The program on authenticated state.
+#[cfg(feature = "cli")]
+mod cli_restore;
 /// Every promise of a store, kept by every adapter.
 mod contract;
 /// Blocks in parallel against the oracle.
@@ -75,6 +78,9 @@ mod oracle;
 /// The embedded store: opening, durability, damage.
 #[cfg(feature = "redb")]
 mod redb;
+/// Authenticated state, exported and restored.
+#[cfg(feature = "restore")]
+mod restore;
 /// Transactions that compute what they write from what they read.
 mod script;
 /// A state that cannot read one key.
