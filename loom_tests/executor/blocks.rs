@@ -378,13 +378,13 @@ fn places_that_owe_nothing_commit() {
     });
 }
 
-/// A place executed elsewhere keeps nobody from what comes after it.
+/// Places executed elsewhere keep nobody from what comes after them, though each worker meet one.
 #[test]
 fn a_place_elsewhere_is_passed_over() {
     static BLOCK: Block = &[|view| add(view, 1, 1)];
     explore_within(2, || {
-        let there = Elsewhere::new([(0, vec![])]);
+        let there = Elsewhere::new([(0, vec![]), (1, vec![])]);
         let (came, expected) = both(BLOCK, Options { elsewhere: Some(there), ..Options::default() });
-        assert_eq!(came, expected.placed(2));
+        assert_eq!(came, expected.placed(3));
     });
 }
