@@ -3,19 +3,19 @@
 use super::cancel::{Block, CancelToken};
 use super::commit::Committer;
 use super::elsewhere::Elsewhere;
-use super::error::{BlockError, BlockResult, Cause};
-use super::output::BlockOutput;
+use super::error::{BlockResult, Cause, failed, panic_message};
 use super::parking::Parking;
 use super::places::Places;
 use super::scheduler::Scheduler;
 use super::stats::Tally;
 use super::vm::{OnCommit, Vm};
 use super::worker::{Job, Worker};
-use crate::kv::{KvRead, WriteBatch};
+use crate::kv::KvRead;
 use crate::multiversion::{MultiVersionStore, TxIndex};
 use crate::sync::{Arc, AtomicBool, Mutex};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 /// How an executor works.
@@ -152,13 +152,25 @@ impl BlockExecutor {
         S: KvRead<Key = V::Key, Value = V::Value>,
         V: Vm,
     {
+        // What panics outside of transactions and workers is the cloning of the snapshot or the hashing of a hint: nothing
+        // has begun.
+        let done = catch_unwind(AssertUnwindSafe(|| self.run(snapshot, block, vm, options)));
+        done.unwrap_or_else(|panic| Err(failed(Cause::Panicked { index: 0, message: panic_message(panic) })))
+    }
+
+    fn run<S, V>(&self, snapshot: &S, block: &[V::Transaction], vm: &V, options: Options<'_, V>) -> BlockResult<V>
+    where
+        S: KvRead<Key = V::Key, Value = V::Value>,
+        V: Vm,
+    {
         let began = Instant::now();
         let Options { on_commit, hints, cancel, deadline, elsewhere } = options;
         let places = match Places::new(block.len(), elsewhere.as_ref()) {
             Ok(places) => places,
             Err(why) => return Err(failed(Cause::Malformed(why))),
         };
-        let len = (block.len() + places.elsewhere()) as TxIndex; // `places` has checked that it fits
+        #[expect(clippy::cast_possible_truncation, reason = "`places` has checked that it fits")]
+        let len = (block.len() + places.elsewhere()) as TxIndex;
         let signals = Block { interrupted: Arc::new(AtomicBool::new(false)), parking: Arc::new(Parking::default()) };
         let store =
             MultiVersionStore::new(snapshot.clone().into_dyn(), Arc::clone(&signals.interrupted)).until(deadline);
@@ -214,10 +226,4 @@ impl<V: Vm + ?Sized> fmt::Debug for Options<'_, V> {
 
 fn pool(threads: usize) -> Result<ThreadPool, rayon::ThreadPoolBuildError> {
     ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("cachekv-{index}")).build()
-}
-
-fn failed<K, V, O, E>(cause: Cause<E>) -> Box<BlockError<K, V, O, E>> {
-    let stats = Tally::<K>::default().stats;
-    let committed = BlockOutput { outputs: Vec::new(), batch: WriteBatch::default(), committed: 0, stats };
-    Box::new(BlockError { cause, committed })
 }

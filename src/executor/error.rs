@@ -1,8 +1,9 @@
 //! Why a block did not run to its end.
 
 use super::output::BlockOutput;
+use super::stats::Tally;
 use super::vm::Vm;
-use crate::kv;
+use crate::kv::{self, WriteBatch};
 use crate::multiversion::TxIndex;
 use std::fmt;
 
@@ -12,7 +13,8 @@ use std::fmt;
 pub struct BlockError<K, V, O, E> {
     /// What happened.
     pub cause: Cause<E>,
-    /// The committed prefix: its outputs, its writes, its statistics.
+    /// The committed prefix: its outputs, its writes, its statistics. Nothing, whatever the hook was told of, if a panic of
+    /// code of the keys and values kept the writes from being gathered.
     pub committed: BlockOutput<K, V, O>,
 }
 
@@ -33,9 +35,10 @@ pub enum Cause<E> {
         /// What the virtual machine said.
         error: E,
     },
-    /// The virtual machine, the merge operator or the commit hook panicked.
+    /// User code panicked: the virtual machine, the merge operator, the commit hook, or what keys, values and the snapshot
+    /// do when they are compared, hashed or cloned.
     Panicked {
-        /// The transaction that was executing or committing.
+        /// The transaction that was executing or committing; the first not committed if none was.
         index: TxIndex,
         /// The panic's message.
         message: String,
@@ -100,6 +103,13 @@ where
     Self: fmt::Debug,
     E: fmt::Display,
 {
+}
+
+/// The error of a block of which nothing was committed.
+pub(super) fn failed<K, V, O, E>(cause: Cause<E>) -> Box<BlockError<K, V, O, E>> {
+    let stats = Tally::<K>::default().stats;
+    let committed = BlockOutput { outputs: Vec::new(), batch: WriteBatch::default(), committed: 0, stats };
+    Box::new(BlockError { cause, committed })
 }
 
 /// The words of a panic.

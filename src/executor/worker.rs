@@ -3,7 +3,7 @@
 use super::cancel::{Block, CancelToken};
 use super::commit::{Committed, Committer};
 use super::elsewhere::Elsewhere;
-use super::error::{BaseError, BlockError, BlockResult, Cause, panic_message};
+use super::error::{BaseError, BlockError, BlockResult, Cause, failed, panic_message};
 use super::output::BlockOutput;
 use super::places::Places;
 use super::scheduler::{Scheduler, Task, Verdict};
@@ -100,9 +100,16 @@ impl<V: Vm> Job<'_, '_, V> {
     /// What the block came to, once every worker has left.
     pub(super) fn conclude(self, began: Instant, no_threads: Option<Cause<V::Error>>) -> BlockResult<V> {
         let (committed, len) = (self.scheduler.frontier(), self.scheduler.len());
-        let batch = self.store.outcome(committed);
         let Committed { outputs, cause, .. } = self.committer.into_inner();
-        let mut stats = self.tally.into_inner().into_stats();
+        let (store, tally) = (self.store, self.tally);
+        let gather = || (store.outcome(committed), tally.into_inner().into_stats());
+        let (batch, mut stats) = match catch_unwind(AssertUnwindSafe(gather)) {
+            Ok(gathered) => gathered,
+            Err(payload) => {
+                let panicked = || Cause::Panicked { index: committed, message: panic_message(payload) };
+                return Err(failed(cause.unwrap_or_else(panicked)));
+            }
+        };
         stats.transactions = outputs.len() as u64;
         stats.wall = began.elapsed();
         let committed = BlockOutput { outputs, batch, committed, stats };
@@ -131,12 +138,14 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
     pub(super) fn run(mut self) {
         let job = self.job;
         // User code that runs on its own is caught where it runs. What is left is a key's comparison, a value's clone: the
-        // block ends for everybody, and the error names what was at hand.
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.work())) {
+        // block ends for everybody, and the error names what was at hand. No panic leaves a worker: the pool would pass it
+        // on to the caller past all that ends a block.
+        let worked = catch_unwind(AssertUnwindSafe(|| self.work()));
+        let told = catch_unwind(AssertUnwindSafe(|| job.tally.lock().add(self.tally)));
+        if let Err(payload) = worked.and(told) {
             job.committer.fail(Cause::Panicked { index: self.at_hand, message: panic_message(payload) });
             job.stop();
         }
-        job.tally.lock().add(self.tally);
     }
 
     fn work(&mut self) {
