@@ -75,6 +75,8 @@ mod faulty;
 mod merge;
 /// Sequential execution over a `BTreeMap`, by code of its own.
 mod oracle;
+/// Panics in user code, wherever it is called.
+mod panics;
 /// The embedded store: opening, durability, damage.
 #[cfg(feature = "redb")]
 mod redb;

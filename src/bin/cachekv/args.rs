@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::chain::ACCOUNTS;
 use crate::failure::EXIT_STATUS;
 use crate::kind::Kind;
 use clap::error::ErrorKind;
@@ -65,7 +66,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = up_to(1_000_000))]
     pub(crate) txns: u64,
     /// Accounts; the order book has a market for every 100 [default: that of the store, 10000 for a new one]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(ACCOUNTS))]
     pub(crate) accounts: Option<u64>,
     /// What the transactions are drawn from [default: that of the store, 1 for a new one]
     #[arg(long, value_name = "N")]

@@ -8,16 +8,36 @@
 //! * `root`, `prove`, `snapshot`: authenticated state: its root, proofs from it, and copies that are verified.
 //! * `outcome`: what came of it, as a table or as JSON.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss,
+        clippy::panic,
+        clippy::print_stderr,
+        clippy::print_stdout,
+        clippy::string_slice,
+        clippy::unreachable
+    )
+)]
+
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod args;
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod chain;
 mod compare;
 #[cfg(feature = "evm")]
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod evm;
 mod failure;
 mod kind;
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod open;
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod outcome;
 mod prove;
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod readers;
 mod root;
 mod run;

@@ -24,6 +24,9 @@ pub(crate) struct Rows {
     roots: Vec<(u64, Hash)>,
 }
 
+/// How many of the most contended keys are told.
+const KEYS: usize = 10;
+
 /// About how many rows there are at most: what a person still reads.
 const ROWS: u64 = 10;
 
@@ -51,7 +54,8 @@ impl Rows {
 
     /// Notes the flush of the block at `place`.
     pub(crate) fn flushed(&mut self, place: u64, time: Duration) {
-        let row = usize::try_from(place / self.width).ok().and_then(|row| self.rows.get_mut(row));
+        let row = place.checked_div(self.width).and_then(|row| usize::try_from(row).ok());
+        let row = row.and_then(|row| self.rows.get_mut(row));
         row.into_iter().for_each(|row| row.add_flush(time));
     }
 
@@ -63,8 +67,8 @@ impl Rows {
     /// First height, last height and figures of each row.
     fn iter(&self) -> impl Iterator<Item = (u64, u64, &Summary<Bytes>)> {
         self.rows.iter().scan(self.from, |before, row| {
-            let first = *before + 1;
-            *before += row.blocks;
+            let first = before.saturating_add(1);
+            *before = before.saturating_add(row.blocks);
             Some((first, *before, row))
         })
     }
@@ -238,7 +242,7 @@ struct Readers {
 impl Figures {
     fn new(blocks: Option<(u64, u64)>, summary: &Summary<Bytes>) -> Self {
         let Aborts { read, range, blocked, lost, refused, failed, .. } = summary.aborts;
-        let keys = summary.most_conflicted(ROWS as usize);
+        let keys = summary.most_conflicted(KEYS);
         Self {
             first_block: blocks.map(|(first, _)| first),
             last_block: blocks.map(|(_, last)| last),

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 /// # Errors
 /// What ended it early.
 pub(crate) fn run(args: &Run) -> Result<String, Failure> {
-    let executor = BlockExecutor::new(args.threads as usize)
+    let executor = BlockExecutor::new(args.threads.try_into().unwrap_or(usize::MAX))
         .map_err(|error| Failure::System(format!("no threads to work with ({error}): ask for less with --threads")))?;
     let Opened { store, chain: first, path } = open(args)?;
     let machine = Machine { labour: Labour::measured(args.work) };
