@@ -173,17 +173,10 @@ impl<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> ViewKeys<'v, 'a, K, V, M>
         if self.ended {
             return None;
         }
-        match self.advance(end) {
-            Ok(Some(entry)) => Some(Ok(entry)),
-            Ok(None) => {
-                self.ended = true;
-                None
-            }
-            Err(error) => {
-                self.ended = true;
-                Some(Err(error))
-            }
-        }
+        self.ended = true; // after a panic too
+        let entry = self.advance(end).transpose()?;
+        self.ended = entry.is_err();
+        Some(entry)
     }
 
     fn advance(&mut self, end: End) -> Result<Option<(K, Option<V>)>, ViewError> {
@@ -272,7 +265,6 @@ impl<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> ViewKeys<'v, 'a, K, V, M>
         let (Source::Speculative(store) | Source::Frontier(store)) = &self.view.source else {
             return Ok((origin, Seen::Existence(true)));
         };
-        slot.note_reader(self.view.tx());
         let read = slot.read::<M>(self.view.tx(), store.base());
         let (origin, value) = read.map_err(|unread| self.view.unread(unread))?;
         self.view.looked_at(slot);
