@@ -60,6 +60,8 @@ mod executor_calls;
 mod executor_elsewhere;
 /// Stores that fail or park on demand.
 mod faulty;
+/// The fuzz targets, each on its corpus and on random inputs.
+mod fuzz;
 /// The merge iterator against an ordered map.
 mod merge;
 /// Sequential execution over a `BTreeMap`, by code of its own.
