@@ -17,6 +17,7 @@
 //! | [`cachekv`] | [`Store`](cachekv::Store): writes buffered over a parent, snapshots and iterators of one cut, atomic flush |
 //! | [`multiversion`] | [`TxView`](multiversion::TxView): what a transaction executes against; merge operators |
 //! | [`executor`] | [`BlockExecutor`](executor::BlockExecutor): blocks in parallel, equal to sequential execution |
+//! | `restore` | authenticated state: a Merkle root a block, proofs, snapshots in verified chunks (feature `restore`) |
 //! | `evm` | Ethereum blocks through `revm` (feature `evm`) |
 //! | [`report`] | statistics as tables |
 //!
@@ -41,7 +42,8 @@
 //!
 //! # Features
 //!
-//! `redb`: the embedded store. `evm`: Ethereum blocks. `cli`: the program (default). No feature changes what another does.
+//! `redb`: the embedded store. `restore`: authenticated state. `evm`: Ethereum blocks.
+//! `cli`: the program (default). No feature changes what another does.
 
 // What can panic, or be cut off, has a reason beside it. In a test it is a failure like others.
 #![cfg_attr(
@@ -68,8 +70,13 @@ pub mod evm;
 pub mod executor;
 #[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 pub mod kv;
+#[cfg(all(test, any(kv_loom, kv_shuttle)))]
+#[path = "../loom_tests/mod.rs"]
+mod loom_tests;
 pub mod multiversion;
 pub mod report;
+#[cfg(feature = "restore")]
+pub mod restore;
 mod sync;
 
 /// The keys and values of the embedded store, and the everyday ones.

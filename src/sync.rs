@@ -1,18 +1,87 @@
-//! The one door to atomics, locks, condition variables and the snapshot cell.
+//! The one door to atomics, locks, condition variables, the snapshot cell and the insert-only set.
 //!
-//! Every other file takes these from here, and none from `std::sync`, `parking_lot` or `arc_swap`: under the private
-//! cfg `kv_loom` the same names are [loom]'s, so that the protocols built on them can be model-checked as they are.
+//! Every other file takes these from here, and none from `std::sync`, `parking_lot`, `arc_swap` or `crossbeam_skiplist`:
+//! under the private cfgs `kv_loom` and `kv_shuttle` the same names are those of [loom], which tries every interleaving of a
+//! small model, and of [shuttle], which tries random schedules of whole blocks. The protocols built on them are checked as
+//! they are. The cell and the set stand on libraries whose insides no checker sees: there each is **a model of its stated
+//! contract**, which shows no more than the contract promises (an old value, where nothing forbids it, is shown too).
 //!
 //! [loom]: https://docs.rs/loom
+//! [shuttle]: https://docs.rs/shuttle
 
-#[cfg(kv_loom)]
-pub(crate) use loom_side::*;
-#[cfg(not(kv_loom))]
+#[cfg(any(kv_loom, kv_shuttle))]
+pub(crate) use model_side::*;
+#[cfg(not(any(kv_loom, kv_shuttle)))]
 pub(crate) use real_side::*;
 
-#[cfg(not(kv_loom))]
+/// The threads that workers live on.
+#[derive(Debug)]
+#[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
+pub(crate) struct Pool(rayon::ThreadPool);
+
+#[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
+impl Pool {
+    /// `threads` of them, 0 for as many as the machine has.
+    pub(crate) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        Ok(Self(pool.thread_name(|index| format!("cachekv-{index}")).build()?))
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.0.current_num_threads()
+    }
+
+    /// Runs `work` on every thread at once and returns when all have.
+    pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
+        self.0.broadcast(|_| work());
+    }
+}
+
+/// Threads made for each call, where a checker has to know of them. The thread sanitizer sees the begin and end of a thread,
+/// and nothing of the waiting inside a pool, which is the standard library's and not instrumented.
+#[derive(Debug)]
+#[cfg(any(kv_loom, kv_shuttle, kv_tsan))]
+pub(crate) struct Pool(usize);
+
+#[cfg(any(kv_loom, kv_shuttle, kv_tsan))]
+impl Pool {
+    #[expect(clippy::unnecessary_wraps, reason = "the real one can fail")]
+    pub(crate) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+        Ok(Self(threads.max(1)))
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.0
+    }
+
+    #[cfg(not(kv_loom))]
+    pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
+        #[cfg(kv_shuttle)]
+        use shuttle::thread;
+        #[cfg(not(kv_shuttle))]
+        use std::thread;
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.0).map(|_| scope.spawn(&work)).collect();
+            // One by one: the end of a scope waits in a way that the sanitizer does not see.
+            threads.into_iter().for_each(|thread| drop(thread.join()));
+        });
+    }
+
+    /// loom has no scoped threads: its models run the workers themselves.
+    #[cfg(kv_loom)]
+    pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
+        (0..self.0).for_each(|_| work());
+    }
+}
+
+#[cfg(not(any(kv_loom, kv_shuttle)))]
 mod real_side {
+    use crossbeam_skiplist::SkipSet;
     pub(crate) use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
+    /// Those that are tried as well as waited for: a checker has to know, see there.
+    pub(crate) use parking_lot::{Mutex as TriedMutex, RwLock as TriedRwLock};
+    use std::borrow::Borrow;
+    use std::ops::RangeBounds;
     pub(crate) use std::sync::Arc;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -54,88 +123,187 @@ mod real_side {
             self.0.swap(value)
         }
     }
+
+    /// An ordered set into which is only inserted: a skip list.
+    ///
+    /// Contract: of equal values the first stays. A walk yields, in order, every value whose insertion (by whoever inserted
+    /// it, or came second) happened before the walk comes to its place, and perhaps others. Nobody waits for anybody.
+    ///
+    /// Insert-only, because release 0.1.3 of `crossbeam-skiplist` can lose a present value for concurrent readers while it is
+    /// overwritten, leaks under `range` after overwrites and removals, and lets two removers both win.
+    pub(crate) struct InsertOnlySet<T>(SkipSet<T>);
+
+    impl<T: Ord + Clone + Send + 'static> InsertOnlySet<T> {
+        pub(crate) fn new() -> Self {
+            Self(SkipSet::new())
+        }
+
+        /// Inserts `value` unless an equal one is there.
+        pub(crate) fn insert(&self, value: T) {
+            self.0.get_or_insert(value);
+        }
+
+        /// The values within `bounds`, which must not be inverted, from both ends.
+        pub(crate) fn range<Q: Ord, R: RangeBounds<Q>>(&self, bounds: R) -> impl DoubleEndedIterator<Item = T>
+        where
+            T: Borrow<Q>,
+        {
+            self.0.range(bounds).map(|entry| entry.value().clone())
+        }
+    }
 }
 
-#[cfg(kv_loom)]
-mod loom_side {
-    //! loom's types with the calls of the real ones. `Arc` stays the standard one: it carries data here, no protocol.
+#[cfg(any(kv_loom, kv_shuttle))]
+mod model_side {
+    //! The checkers' types with the calls of the real ones. `Arc` stays the standard one: it carries data, no protocol.
 
-    use loom::sync as model;
-    pub(crate) use loom::sync::RwLockReadGuard;
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-    use std::ops::{Deref, DerefMut};
+    #[cfg(kv_loom)]
+    use loom as checker;
+    #[cfg(all(kv_shuttle, not(kv_loom)))]
+    use shuttle as checker;
+
+    pub(crate) use checker::sync::RwLockReadGuard;
+    pub(crate) use checker::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    use std::borrow::Borrow;
+    use std::marker::PhantomData;
+    use std::ops::{Deref, DerefMut, RangeBounds};
     pub(crate) use std::sync::Arc;
+    use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
     use std::time::Instant;
 
     /// Another thread's turn.
     pub(crate) fn pause(_: u32) {
-        loom::thread::yield_now();
+        checker::thread::yield_now();
     }
 
-    /// The model of a lock is never poisoned: a panic ends the model.
-    const ALIVE: &str = "a panic ends the model";
+    /// The real locks know no poison.
+    fn locked<G>(guard: LockResult<G>) -> G {
+        guard.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tried<G>(guard: TryLockResult<G>) -> Option<G> {
+        match guard {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
 
     #[derive(Debug, Default)]
-    pub(crate) struct Mutex<T>(model::Mutex<T>);
+    pub(crate) struct Mutex<T>(checker::sync::Mutex<T>);
 
     /// A guard that a condition variable can take and give back.
-    pub(crate) struct MutexGuard<'a, T>(Option<model::MutexGuard<'a, T>>);
+    pub(crate) struct MutexGuard<'a, T>(Option<checker::sync::MutexGuard<'a, T>>);
+
+    /// Why a guard is there: only a condition variable takes it, and gives it back before it returns.
+    const HELD: &str = "the lock is held for as long as its guard lives";
 
     impl<T> Mutex<T> {
         pub(crate) fn new(value: T) -> Self {
-            Self(model::Mutex::new(value))
+            Self(checker::sync::Mutex::new(value))
         }
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            MutexGuard(self.0.lock().ok())
+            MutexGuard(Some(locked(self.0.lock())))
         }
-        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard)))
-        }
-        #[expect(clippy::expect_used, reason = "see ALIVE")]
         pub(crate) fn into_inner(self) -> T {
-            self.0.into_inner().expect(ALIVE)
+            locked(self.0.into_inner())
         }
     }
 
     impl<T> Deref for MutexGuard<'_, T> {
         type Target = T;
-        #[expect(clippy::expect_used, reason = "see ALIVE")]
+        #[expect(clippy::expect_used, reason = "see HELD")]
         fn deref(&self) -> &T {
-            self.0.as_ref().expect(ALIVE)
+            self.0.as_ref().expect(HELD)
         }
     }
 
     impl<T> DerefMut for MutexGuard<'_, T> {
-        #[expect(clippy::expect_used, reason = "see ALIVE")]
+        #[expect(clippy::expect_used, reason = "see HELD")]
         fn deref_mut(&mut self) -> &mut T {
-            self.0.as_mut().expect(ALIVE)
+            self.0.as_mut().expect(HELD)
         }
     }
 
     #[derive(Debug, Default)]
-    pub(crate) struct RwLock<T>(model::RwLock<T>);
+    pub(crate) struct RwLock<T>(checker::sync::RwLock<T>);
 
-    #[expect(clippy::expect_used, reason = "see ALIVE")]
     impl<T> RwLock<T> {
         pub(crate) fn new(value: T) -> Self {
-            Self(model::RwLock::new(value))
+            Self(checker::sync::RwLock::new(value))
         }
         pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
-            self.0.read().expect(ALIVE)
+            locked(self.0.read())
         }
-        pub(crate) fn write(&self) -> model::RwLockWriteGuard<'_, T> {
-            self.0.write().expect(ALIVE)
+        pub(crate) fn write(&self) -> checker::sync::RwLockWriteGuard<'_, T> {
+            locked(self.0.write())
+        }
+    }
+
+    /// A lock that is tried as well as waited for.
+    ///
+    /// Loom orders two users of a lock by their acquisitions and has no reason to let one try while the other is inside. The
+    /// mark is that reason: stored inside, and looked at before a try.
+    #[derive(Debug, Default)]
+    pub(crate) struct TriedMutex<T> {
+        lock: Mutex<T>,
+        inside: AtomicBool,
+    }
+
+    impl<T> TriedMutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self { lock: Mutex::new(value), inside: AtomicBool::new(false) }
+        }
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            let guard = self.lock.lock();
+            self.inside.store(true, Ordering::Relaxed);
+            guard
+        }
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.inside.load(Ordering::Relaxed);
+            let guard = tried(self.lock.0.try_lock())?;
+            self.inside.store(true, Ordering::Relaxed);
+            Some(MutexGuard(Some(guard)))
+        }
+    }
+
+    /// As [`TriedMutex`].
+    #[derive(Debug, Default)]
+    pub(crate) struct TriedRwLock<T> {
+        lock: RwLock<T>,
+        inside: AtomicBool,
+    }
+
+    impl<T> TriedRwLock<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self { lock: RwLock::new(value), inside: AtomicBool::new(false) }
+        }
+        pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
+            let guard = self.lock.read();
+            self.inside.store(true, Ordering::Relaxed);
+            guard
+        }
+        pub(crate) fn write(&self) -> checker::sync::RwLockWriteGuard<'_, T> {
+            let guard = self.lock.write();
+            self.inside.store(true, Ordering::Relaxed);
+            guard
         }
         pub(crate) fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
-            self.0.try_read().ok()
+            self.inside.load(Ordering::Relaxed);
+            let guard = tried(self.lock.0.try_read())?;
+            self.inside.store(true, Ordering::Relaxed);
+            Some(guard)
         }
-        pub(crate) fn try_write(&self) -> Option<model::RwLockWriteGuard<'_, T>> {
-            self.0.try_write().ok()
+        pub(crate) fn try_write(&self) -> Option<checker::sync::RwLockWriteGuard<'_, T>> {
+            self.inside.load(Ordering::Relaxed);
+            let guard = tried(self.lock.0.try_write())?;
+            self.inside.store(true, Ordering::Relaxed);
+            Some(guard)
         }
     }
 
     #[derive(Debug, Default)]
-    pub(crate) struct Condvar(model::Condvar);
+    pub(crate) struct Condvar(checker::sync::Condvar);
 
     /// A model has no clock: nothing times out.
     pub(crate) struct Waited;
@@ -148,7 +316,7 @@ mod loom_side {
 
     impl Condvar {
         pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-            guard.0 = guard.0.take().and_then(|guard| self.0.wait(guard).ok());
+            guard.0 = guard.0.take().map(|guard| locked(self.0.wait(guard)));
         }
         pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _: Instant) -> Waited {
             self.wait(guard);
@@ -162,22 +330,105 @@ mod loom_side {
         }
     }
 
-    /// A model of the cell's contract, not of `arc_swap`: a pointer behind a lock.
+    /// A model of the cell's contract, not of `arc_swap`: which value is published is an atomic number, so that whoever is not
+    /// ordered after a publication may find an older one.
     #[derive(Debug)]
-    pub(crate) struct SnapshotCell<T>(RwLock<Arc<T>>);
+    pub(crate) struct SnapshotCell<T> {
+        /// All that was ever published. Not the checker's lock, which would order who passes through it.
+        values: std::sync::Mutex<Vec<Arc<T>>>,
+        at: AtomicUsize,
+    }
 
     impl<T> SnapshotCell<T> {
         pub(crate) fn new(value: Arc<T>) -> Self {
-            Self(RwLock::new(value))
+            Self { values: std::sync::Mutex::new(vec![value]), at: AtomicUsize::new(0) }
         }
         pub(crate) fn load(&self) -> Arc<T> {
-            Arc::clone(&self.0.read())
+            self.value(self.at.load(Ordering::Acquire))
         }
         pub(crate) fn with<R>(&self, read: impl FnOnce(&T) -> R) -> R {
             read(&self.load())
         }
         pub(crate) fn swap(&self, value: Arc<T>) -> Arc<T> {
-            std::mem::replace(&mut *self.0.write(), value)
+            let new = {
+                let mut values = locked(self.values.lock());
+                values.push(value);
+                values.len() - 1
+            };
+            self.value(self.at.swap(new, Ordering::AcqRel))
+        }
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "numbers are given out when their value is there, and none is removed"
+        )]
+        fn value(&self, at: usize) -> Arc<T> {
+            Arc::clone(&locked(self.values.lock())[at])
+        }
+    }
+
+    /// A model of the set's contract, not of the skip list: how many insertions have been made is an atomic number, so that a
+    /// walk that is not ordered after an insertion may pass over it.
+    pub(crate) struct InsertOnlySet<T> {
+        /// All that were begun, in order.
+        values: std::sync::Mutex<Vec<T>>,
+        made: AtomicUsize,
+    }
+
+    impl<T: Ord + Clone> InsertOnlySet<T> {
+        pub(crate) fn new() -> Self {
+            Self { values: std::sync::Mutex::new(Vec::new()), made: AtomicUsize::new(0) }
+        }
+        pub(crate) fn insert(&self, value: T) {
+            let place = {
+                let mut values = locked(self.values.lock());
+                let there = values.iter().position(|present| *present == value);
+                there.unwrap_or_else(|| {
+                    values.push(value);
+                    values.len() - 1
+                })
+            };
+            self.made.fetch_max(place + 1, Ordering::AcqRel); // by whoever comes second, too
+        }
+        pub(crate) fn range<Q: Ord, R: RangeBounds<Q>>(&self, bounds: R) -> impl DoubleEndedIterator<Item = T>
+        where
+            T: Borrow<Q>,
+        {
+            SetWalk { set: self, bounds, front: None, back: None, of: PhantomData }
+        }
+    }
+
+    struct SetWalk<'s, T, Q, R> {
+        set: &'s InsertOnlySet<T>,
+        bounds: R,
+        front: Option<T>,
+        back: Option<T>,
+        of: PhantomData<fn(&Q)>,
+    }
+
+    impl<T: Ord + Clone + Borrow<Q>, Q: Ord, R: RangeBounds<Q>> SetWalk<'_, T, Q, R> {
+        /// What is left, as of now.
+        fn left(&self) -> impl Iterator<Item = T> {
+            let made = self.set.made.load(Ordering::Acquire);
+            let (front, back) = (self.front.as_ref(), self.back.as_ref());
+            let between = |value: &T| front.is_none_or(|front| front < value) && back.is_none_or(|back| value < back);
+            let values = locked(self.set.values.lock());
+            let left = values.iter().take(made).filter(|&value| self.bounds.contains(value.borrow()) && between(value));
+            left.cloned().collect::<Vec<_>>().into_iter()
+        }
+    }
+
+    impl<T: Ord + Clone + Borrow<Q>, Q: Ord, R: RangeBounds<Q>> Iterator for SetWalk<'_, T, Q, R> {
+        type Item = T;
+        fn next(&mut self) -> Option<T> {
+            self.front = Some(self.left().min()?);
+            self.front.clone()
+        }
+    }
+
+    impl<T: Ord + Clone + Borrow<Q>, Q: Ord, R: RangeBounds<Q>> DoubleEndedIterator for SetWalk<'_, T, Q, R> {
+        fn next_back(&mut self) -> Option<T> {
+            self.back = Some(self.left().max()?);
+            self.back.clone()
         }
     }
 }

@@ -22,7 +22,7 @@
 
 use super::snapshot::{Cut, Snapshot};
 use crate::kv::{Error, KvRead, Op, Overlay, WriteBatch};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, RwLock, RwLockReadGuard, SnapshotCell, pause};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, RwLockReadGuard, SnapshotCell, TriedRwLock, pause};
 use std::mem;
 
 /// The layers of one store over states with root `R`.
@@ -30,7 +30,7 @@ pub(super) struct Layers<R: KvRead> {
     /// One writer at a time: a batch is applied to a copy of the dirty map, and what another writer did to the
     /// original in between would be lost, or brought back after a freeze or a discard.
     writing: Mutex<()>,
-    state: RwLock<State<R>>,
+    state: TriedRwLock<State<R>>,
     /// Whether `dirty` holds what the published cut does not. When it does not, the cell says all there is to say.
     ///
     /// Set under the write lock before the map is changed; cleared under it after the cut has been stored:
@@ -88,7 +88,7 @@ impl<R: KvRead> Layers<R> {
         let state = State { dirty: Overlay::new(), frozen: Overlay::new(), committing: false, base, below };
         Self {
             writing: Mutex::new(()),
-            state: RwLock::new(state),
+            state: TriedRwLock::new(state),
             changed: AtomicBool::new(false),
             published,
             edition: AtomicU64::new(0),
@@ -113,7 +113,7 @@ impl<R: KvRead> Layers<R> {
         if let Some(op) = state.dirty.get(key) {
             return Ok(written(op.value()));
         }
-        // Taken together with the miss: a flush that moves the key down cannot come in between.
+        // Taken together with the miss: a write that comes in between hides what a renewal then puts below.
         let below = Arc::clone(&state.below);
         drop(state);
         below.find(key, written, base) // without the lock: a slow parent holds up this reader alone
@@ -136,8 +136,8 @@ impl<R: KvRead> Layers<R> {
 
     /// A cut with every write that was complete at the call, published by this reader or by who has the lock.
     fn fold(&self) -> Snapshot<R> {
-        // Acquire, here and below: who sees a publication counted sees its cut in the cell.
-        let seen = self.edition.load(Ordering::Acquire);
+        // Relaxed: what was counted before a complete write released the lock is seen all the same.
+        let seen = self.edition.load(Ordering::Relaxed);
         for round in 0..PATIENCE {
             if let Some(state) = self.state.try_write() {
                 // Relaxed: written under this lock alone. Another reader may have published while this one came to it.
@@ -150,6 +150,7 @@ impl<R: KvRead> Layers<R> {
             }
             self.wanted.store(true, Ordering::Relaxed); // a hint: unseen, it costs another round
             pause(round);
+            // Acquire: who sees a publication counted sees its cut in the cell.
             if self.edition.load(Ordering::Acquire) != seen {
                 return Snapshot::new(self.published.load());
             }

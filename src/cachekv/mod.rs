@@ -33,6 +33,9 @@ mod dynamic;
 mod flush;
 mod iter;
 mod layers;
+#[cfg(all(test, kv_loom))]
+#[path = "../../loom_tests/cachekv/mod.rs"]
+mod models;
 mod snapshot;
 mod store;
 

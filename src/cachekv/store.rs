@@ -7,7 +7,7 @@ use super::iter::Iter;
 use super::layers::Layers;
 use super::snapshot::{Cut, Snapshot};
 use crate::kv::{Error, KvRead, KvStore, Op, WriteBatch};
-use crate::sync::Mutex;
+use crate::sync::TriedMutex;
 use std::fmt;
 use std::ops::RangeBounds;
 
@@ -44,7 +44,7 @@ pub struct Store<P: KvStore> {
     pub(super) parent: P,
     /// One renewal of the base at a time, so that bases follow each other as the parent's states did, and that of the
     /// frozen layer there is one. Held while the parent is called; taken before any other lock.
-    pub(super) renewal: Mutex<()>,
+    pub(super) renewal: TriedMutex<()>,
     pub(super) layers: Layers<Root<P>>,
 }
 
@@ -55,7 +55,7 @@ impl<P: KvStore> Store<P> {
     /// [`Error::Read`] if the parent cannot give its snapshot.
     pub fn new(parent: P) -> Result<Self, Error> {
         let base = Cut::of(&parent.snapshot()?);
-        Ok(Self { parent, renewal: Mutex::new(()), layers: Layers::new(base) })
+        Ok(Self { parent, renewal: TriedMutex::new(()), layers: Layers::new(base) })
     }
 
     /// The store below. What is written to it directly shows here from the next renewal of the base.

@@ -77,19 +77,15 @@ impl Block {
         {
             return Ok(None);
         }
-        // Refusals come from views that read for real: what was merged before one is then a value, and can be put back.
-        let debit = transfer.value.saturating_add(transfer.fee);
-        let (nonce, balance) = (StateKey::Nonce(transfer.sender), StateKey::Balance(transfer.sender));
-        if !admitted(view.merge(nonce, Change::UseNonce(transfer.nonce)))? {
+        let (nonce, amount) = (transfer.nonce, transfer.value.saturating_add(transfer.fee));
+        let sender = StateKey::Account(transfer.sender);
+        if !admitted(view.merge(sender, Change::Spend { nonce, amount, at_least: transfer.max_cost }))? {
             return Ok(None); // the machine says what is wrong with it
         }
-        if !admitted(view.merge(balance, Change::Debit { amount: debit, at_least: transfer.max_cost }))? {
-            put_back_nonce(transfer, view);
-            return Ok(None);
-        }
-        if !admitted(view.merge(StateKey::Balance(transfer.recipient), Change::Credit(transfer.value)))? {
-            put_back_nonce(transfer, view);
-            view.merge(balance, Change::Credit(debit))?;
+        if !admitted(view.merge(StateKey::Account(transfer.recipient), Change::Credit(transfer.value)))? {
+            // Only views that read for real refuse: what was merged before is a value, and can be put back.
+            let balance = StateValue::account(view.get(&sender)?).0.saturating_add(amount);
+            view.set(sender, StateValue::Account { balance, nonce });
             return Ok(None);
         }
         self.reward(transfer.reward, view)?;
@@ -102,7 +98,7 @@ impl Block {
             return Ok(());
         }
         // What would be more than there can be is not paid.
-        admitted(view.merge(StateKey::Balance(self.input.env.beneficiary), Change::Credit(reward))).map(drop)
+        admitted(view.merge(StateKey::Account(self.input.env.beneficiary), Change::Credit(reward))).map(drop)
     }
 
     fn run(&self, tx: &Transaction, view: &View<'_>) -> Result<TxOutput, Error> {
@@ -156,8 +152,7 @@ impl Block {
         } else if account.is_loaded_as_not_existing() {
             return; // it was not there, and is not
         }
-        view.delete(StateKey::Balance(address));
-        view.delete(StateKey::Nonce(address));
+        view.delete(StateKey::Account(address));
         view.delete(StateKey::Code(address));
     }
 
@@ -177,11 +172,10 @@ impl Block {
         let view = database.view;
         let before = account.original_info();
         let created = account.is_created();
-        if created || account.is_loaded_as_not_existing() || before.balance != account.info.balance {
-            view.set(StateKey::Balance(address), StateValue::Word(account.info.balance));
-        }
-        if before.nonce != account.info.nonce {
-            view.set(StateKey::Nonce(address), StateValue::Number(account.info.nonce));
+        let (balance, nonce) = (account.info.balance, account.info.nonce);
+        let changed = (before.balance, before.nonce) != (balance, nonce);
+        if created || account.is_loaded_as_not_existing() || changed {
+            view.set(StateKey::Account(address), StateValue::Account { balance, nonce });
         }
         if before.code_hash != account.info.code_hash {
             let hash = account.info.code_hash;
@@ -214,14 +208,6 @@ fn admitted(merged: Result<(), ViewError>) -> Result<bool, ViewError> {
         Ok(()) => Ok(true),
         Err(ViewError::Refused { .. }) => Ok(false),
         Err(error) => Err(error),
-    }
-}
-
-fn put_back_nonce(transfer: &Transfer, view: &View<'_>) {
-    let nonce = StateKey::Nonce(transfer.sender);
-    match transfer.nonce {
-        0 => view.delete(nonce),
-        used => view.set(nonce, StateValue::Number(used)),
     }
 }
 

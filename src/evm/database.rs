@@ -62,11 +62,11 @@ impl Database for &ViewDatabase<'_, '_> {
     type Error = ReadError;
 
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, ReadError> {
-        let Some(balance) = self.view.get(&StateKey::Balance(address))? else { return Ok(None) };
-        let nonce = StateValue::number(self.view.get(&StateKey::Nonce(address))?);
+        let Some(account) = self.view.get(&StateKey::Account(address))? else { return Ok(None) };
+        let (balance, nonce) = StateValue::account(Some(account));
         let code_hash = StateValue::hash(self.view.get(&StateKey::Code(address))?);
         let code = (code_hash == KECCAK_EMPTY).then(Bytecode::default);
-        Ok(Some(AccountInfo { balance: StateValue::word(Some(balance)), nonce, code_hash, account_id: None, code }))
+        Ok(Some(AccountInfo { balance, nonce, code_hash, account_id: None, code }))
     }
 
     fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode, ReadError> {

@@ -1,7 +1,7 @@
 //! The state of the chain as keys and values: what conflicts, and what does not.
 //!
-//! Balance, nonce and code of an account are keys of their own: a transfer to a contract does not disturb those who call
-//! it. An account exists if its balance does. Storage is cleared by beginning a new generation of slots: self-destruction and
+//! Balance and nonce of an account are one key, because whoever reads one reads both, and an account exists if it does. Its
+//! code is another: a payment to somebody depends on his having none, and not on what he has. Storage is cleared by beginning a new generation of slots: self-destruction and
 //! creation write one key, whatever the contract had stored.
 
 use std::cmp::Ordering;
@@ -19,10 +19,8 @@ use crate::multiversion::MergeOperator;
 /// Ordered by kind, then by address, generation and slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateKey {
-    /// The account's balance; it exists if the account does.
-    Balance(Address),
-    /// The account's nonce; absent for zero.
-    Nonce(Address),
+    /// The account's balance and nonce; it exists if the account does.
+    Account(Address),
     /// The hash of the account's code; absent for none.
     Code(Address),
     /// Which generation of slots is the account's; absent for the first.
@@ -35,11 +33,10 @@ impl StateKey {
     /// The kind and the address: numbers, because a key is compared and hashed far more often than it is made.
     fn head(&self) -> (u8, u128, u32) {
         let (kind, address) = match self {
-            Self::Balance(address) => (0, address),
-            Self::Nonce(address) => (1, address),
-            Self::Code(address) => (2, address),
-            Self::Generation(address) => (3, address),
-            Self::Slot(address, ..) => (4, address),
+            Self::Account(address) => (0, address),
+            Self::Code(address) => (1, address),
+            Self::Generation(address) => (2, address),
+            Self::Slot(address, ..) => (3, address),
         };
         let [high @ .., a, b, c, d] = address.0.0;
         (kind, u128::from_be_bytes(high), u32::from_be_bytes([a, b, c, d]))
@@ -77,15 +74,30 @@ impl Hash for StateKey {
 /// What a key of the state has as its value, by its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateValue {
-    /// Of [`StateKey::Balance`] and [`StateKey::Slot`].
+    /// Of [`StateKey::Account`].
+    Account {
+        /// What it has.
+        balance: U256,
+        /// How many transactions it has sent, or contracts it has created.
+        nonce: u64,
+    },
+    /// Of [`StateKey::Slot`].
     Word(U256),
-    /// Of [`StateKey::Nonce`] and [`StateKey::Generation`].
+    /// Of [`StateKey::Generation`].
     Number(u64),
     /// Of [`StateKey::Code`].
     Hash(B256),
 }
 
 impl StateValue {
+    /// Balance and nonce, zero for an account that does not exist.
+    pub(super) fn account(value: Option<Self>) -> (U256, u64) {
+        match value {
+            Some(Self::Account { balance, nonce }) => (balance, nonce),
+            _ => (U256::ZERO, 0),
+        }
+    }
+
     /// The word, zero for a key that does not exist.
     pub(super) fn word(value: Option<Self>) -> U256 {
         match value {
@@ -114,15 +126,15 @@ impl StateValue {
 pub enum Change {
     /// Adds to the balance.
     Credit(U256),
-    /// Takes from the balance, if it is at least so much.
-    Debit {
+    /// Takes from the balance and moves the nonce on by one, if both are as they must be.
+    Spend {
+        /// The nonce that must be there.
+        nonce: u64,
         /// What is taken.
         amount: U256,
-        /// What must be there.
+        /// The balance that must be there, no less than what is taken.
         at_least: U256,
     },
-    /// Moves the nonce on by one, if it is this.
-    UseNonce(u64),
 }
 
 /// Applies [`Change`]s.
@@ -133,18 +145,20 @@ impl MergeOperator<StateKey, StateValue> for Changes {
     type Operand = Change;
 
     fn merge(_: &StateKey, base: Option<&StateValue>, change: &Change) -> StateValue {
+        let (balance, nonce) = StateValue::account(base.copied());
         match change {
-            Change::Credit(amount) => StateValue::Word(StateValue::word(base.copied()).saturating_add(*amount)),
-            Change::Debit { amount, .. } => StateValue::Word(StateValue::word(base.copied()).saturating_sub(*amount)),
-            Change::UseNonce(_) => StateValue::Number(StateValue::number(base.copied()).saturating_add(1)),
+            Change::Credit(amount) => StateValue::Account { balance: balance.saturating_add(*amount), nonce },
+            Change::Spend { amount, .. } => {
+                StateValue::Account { balance: balance.saturating_sub(*amount), nonce: nonce.saturating_add(1) }
+            }
         }
     }
 
     fn admits(_: &StateKey, base: Option<&StateValue>, change: &Change) -> bool {
+        let (balance, nonce) = StateValue::account(base.copied());
         match change {
-            Change::Credit(amount) => StateValue::word(base.copied()).checked_add(*amount).is_some(),
-            Change::Debit { at_least, .. } => StateValue::word(base.copied()) >= *at_least,
-            Change::UseNonce(expected) => StateValue::number(base.copied()) == *expected,
+            Change::Credit(amount) => balance.checked_add(*amount).is_some(),
+            Change::Spend { nonce: expected, at_least, .. } => nonce == *expected && balance >= *at_least,
         }
     }
 
@@ -161,10 +175,8 @@ impl MergeOperator<StateKey, StateValue> for Changes {
 pub fn store(accounts: &Accounts) -> MemStore<StateKey, StateValue> {
     let mut entries = BTreeMap::new();
     for (address, account) in accounts {
-        entries.insert(StateKey::Balance(*address), StateValue::Word(account.balance));
-        if account.nonce > 0 {
-            entries.insert(StateKey::Nonce(*address), StateValue::Number(account.nonce));
-        }
+        let (balance, nonce) = (account.balance, account.nonce);
+        entries.insert(StateKey::Account(*address), StateValue::Account { balance, nonce });
         if account.code_hash != KECCAK_EMPTY {
             entries.insert(StateKey::Code(*address), StateValue::Hash(account.code_hash));
         }
@@ -183,14 +195,11 @@ pub fn accounts(state: &impl KvRead<Key = StateKey, Value = StateValue>) -> Resu
     let mut accounts = Accounts::new();
     let mut generations = BTreeMap::new();
     for entry in state.range(..) {
-        // Keys come by kind: balances first, slots last.
+        // Keys come by kind: accounts first, slots last.
         match entry? {
-            (StateKey::Balance(address), value) => {
-                let balance = StateValue::word(Some(value));
-                accounts.insert(address, Account { balance, ..Account::default() });
-            }
-            (StateKey::Nonce(address), value) => {
-                accounts.entry(address).or_default().nonce = StateValue::number(Some(value));
+            (StateKey::Account(address), value) => {
+                let (balance, nonce) = StateValue::account(Some(value));
+                accounts.insert(address, Account { balance, nonce, ..Account::default() });
             }
             (StateKey::Code(address), value) => {
                 accounts.entry(address).or_default().code_hash = StateValue::hash(Some(value));
@@ -218,9 +227,8 @@ mod tests {
         let (a, b) = (Address::repeat_byte(1), Address::with_last_byte(1));
         let slot = |generation, slot: u64| StateKey::Slot(b, generation, U256::from(slot) << 128);
         let ascending = [
-            StateKey::Balance(b),
-            StateKey::Balance(a),
-            StateKey::Nonce(b),
+            StateKey::Account(b),
+            StateKey::Account(a),
             StateKey::Code(b),
             StateKey::Code(a),
             StateKey::Generation(b),

@@ -1,19 +1,13 @@
 //! The executor's front: a pool of workers, and one block at a time on it.
 
-use super::cancel::{Block, CancelToken};
-use super::commit::Committer;
+use super::cancel::CancelToken;
 use super::elsewhere::Elsewhere;
 use super::error::{BlockResult, Cause, failed, panic_message};
-use super::parking::Parking;
-use super::places::Places;
-use super::scheduler::Scheduler;
-use super::stats::Tally;
+use super::job::Job;
 use super::vm::{OnCommit, Vm};
-use super::worker::{Job, Worker};
+use super::worker::Worker;
 use crate::kv::KvRead;
-use crate::multiversion::{MultiVersionStore, TxIndex};
-use crate::sync::{Arc, AtomicBool, Mutex};
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use crate::sync::{Pool, TriedMutex};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -74,9 +68,9 @@ impl Default for Config {
 /// ```
 pub struct BlockExecutor {
     config: Config,
-    pool: ThreadPool,
+    pool: Pool,
     /// Held while a block is on the pool. Whoever finds it held gets a pool for itself.
-    busy: Mutex<()>,
+    busy: TriedMutex<()>,
 }
 
 /// What may be asked of one block beyond its execution.
@@ -115,13 +109,13 @@ impl BlockExecutor {
     /// # Errors
     /// If the operating system gives no threads.
     pub fn with_config(config: Config) -> Result<Self, rayon::ThreadPoolBuildError> {
-        let pool = pool(config.threads)?;
-        Ok(Self { config, pool, busy: Mutex::new(()) })
+        let pool = Pool::new(config.threads)?;
+        Ok(Self { config, pool, busy: TriedMutex::new(()) })
     }
 
     /// The number of workers.
     pub fn threads(&self) -> usize {
-        self.pool.current_num_threads()
+        self.pool.threads()
     }
 
     /// Executes `block` over `snapshot`. Blocks until it is done, on the executor's workers; called while another block is
@@ -164,38 +158,11 @@ impl BlockExecutor {
         V: Vm,
     {
         let began = Instant::now();
-        let Options { on_commit, hints, cancel, deadline, elsewhere } = options;
-        let places = match Places::new(block.len(), elsewhere.as_ref()) {
-            Ok(places) => places,
-            Err(why) => return Err(failed(Cause::Malformed(why))),
+        let job = match Job::new(&self.config, self.threads(), snapshot, block, vm, options) {
+            Ok(job) => job,
+            Err(cause) => return Err(failed(cause)),
         };
-        #[expect(clippy::cast_possible_truncation, reason = "`places` has checked that it fits")]
-        let len = (block.len() + places.elsewhere()) as TxIndex;
-        let signals = Block { interrupted: Arc::new(AtomicBool::new(false)), parking: Arc::new(Parking::default()) };
-        let store =
-            MultiVersionStore::new(snapshot.clone().into_dyn(), Arc::clone(&signals.interrupted)).until(deadline);
-        let run_ahead = self.config.run_ahead.saturating_mul(self.threads()).try_into().unwrap_or(u32::MAX);
-        let owed = |index| elsewhere.as_ref()?.declared().get(&index).map(|keys| keys.len());
-        let job = Job {
-            vm,
-            block,
-            places,
-            store,
-            scheduler: Scheduler::new(len, run_ahead, Arc::clone(&signals.parking), owed),
-            committer: Committer::new(on_commit, block.len()),
-            signals,
-            cancel,
-            deadline,
-            elsewhere,
-            time_phases: self.config.time_phases,
-            tally: Mutex::new(Tally::default()),
-        };
-        job.predict(hints);
-        if !job.attach() {
-            return Err(failed(Cause::Malformed("what is executed elsewhere belongs to another block")));
-        }
         let ran = self.on_pool(|| Worker::new(&job).run());
-        job.detach();
         job.conclude(began, ran.err().map(|error| Cause::Threads(error.to_string())))
     }
 
@@ -205,8 +172,8 @@ impl BlockExecutor {
     /// what user code hands to rayon runs on the thread that handed it, and nobody steals a worker.
     fn on_pool(&self, worker: impl Fn() + Sync) -> Result<(), rayon::ThreadPoolBuildError> {
         match self.busy.try_lock() {
-            Some(_one) => drop(self.pool.broadcast(|_| worker())),
-            None => drop(pool(self.config.threads)?.broadcast(|_| worker())),
+            Some(_one) => self.pool.broadcast(worker),
+            None => Pool::new(self.config.threads)?.broadcast(worker),
         }
         Ok(())
     }
@@ -222,8 +189,4 @@ impl<V: Vm + ?Sized> fmt::Debug for Options<'_, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options").field("deadline", &self.deadline).finish_non_exhaustive()
     }
-}
-
-fn pool(threads: usize) -> Result<ThreadPool, rayon::ThreadPoolBuildError> {
-    ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("cachekv-{index}")).build()
 }

@@ -50,7 +50,7 @@ impl CancelToken {
         }
     }
 
-    /// Whether the switch has been thrown.
+    /// Whether the switch has been thrown. Who finds it thrown sees what was done before that.
     pub fn is_cancelled(&self) -> bool {
         self.inner.cancelled.load(Ordering::Acquire)
     }
@@ -58,7 +58,7 @@ impl CancelToken {
     pub(super) fn attach(&self, block: &Block) {
         self.inner.blocks.lock().push(block.clone());
         if self.is_cancelled() {
-            block.interrupted.store(true, Ordering::Release);
+            block.interrupted.store(true, Ordering::Relaxed); // its workers have not begun
         }
     }
 

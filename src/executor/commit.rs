@@ -18,7 +18,7 @@ pub(super) struct Committer<'o, V: Vm> {
 pub(super) struct Committed<'o, V: Vm> {
     pub(super) on_commit: Option<OnCommit<'o, V>>,
     pub(super) outputs: Vec<V::Output>,
-    /// Why the block ended early; the first cause stays.
+    /// Why the block ended early.
     pub(super) cause: Option<Cause<V::Error>>,
 }
 
@@ -30,10 +30,10 @@ impl<'o, V: Vm> Committer<'o, V> {
 
     /// Commits by `next` until it returns false, unless another thread is at it: that one will then look again.
     ///
-    /// AcqRel on both sides: the committing thread's decrement acquires what a requester did before its increment, so that
-    /// its next look sees it.
+    /// Release and acquire: the committing thread's decrement acquires what a requester did before its increment, so that
+    /// its next look sees it. What it has seen itself passes to the next to commit with the lock.
     pub(super) fn drive(&self, mut next: impl FnMut(&mut Committed<'o, V>) -> bool) {
-        if self.requests.fetch_add(1, Ordering::AcqRel) > 0 {
+        if self.requests.fetch_add(1, Ordering::Release) > 0 {
             return;
         }
         let mut answered = 1;
@@ -41,7 +41,7 @@ impl<'o, V: Vm> Committer<'o, V> {
             let mut state = self.state.lock(); // uncontended: the count lets one thread in
             while next(&mut state) {}
             drop(state);
-            let left = self.requests.fetch_sub(answered, Ordering::AcqRel) - answered;
+            let left = self.requests.fetch_sub(answered, Ordering::Acquire) - answered;
             if left == 0 {
                 return;
             }
@@ -49,9 +49,9 @@ impl<'o, V: Vm> Committer<'o, V> {
         }
     }
 
-    /// Notes why the block ends. May wait for a commit under way.
-    pub(super) fn fail(&self, cause: Cause<V::Error>) {
-        self.state.lock().cause.get_or_insert(cause);
+    /// Does `act` between two commits. May wait for one under way.
+    pub(super) fn between(&self, act: impl FnOnce(&mut Committed<'o, V>)) {
+        act(&mut self.state.lock());
     }
 
     pub(super) fn into_inner(self) -> Committed<'o, V> {

@@ -21,8 +21,8 @@ struct Inner<K, V> {
     /// What was declared.
     declared: BTreeMap<TxIndex, BTreeSet<K>>,
     state: Mutex<State<K, V>>,
-    /// Whether something has arrived that no worker has taken. Release and acquire order nothing that the lock does not;
-    /// it saves taking it.
+    /// Whether something has arrived that no worker has taken; it saves taking the lock. Changed under it. Relaxed: whoever
+    /// sets it announces it, and an announcement orders.
     pending: AtomicBool,
 }
 
@@ -88,7 +88,7 @@ impl<K: Key, V: Value> Elsewhere<K, V> {
             return Err(ResolveError::Repeated { index, key: format!("{key:?}") });
         };
         state.arrived.push(Arrival { index, key, outcome });
-        self.inner.pending.store(true, Ordering::Release);
+        self.inner.pending.store(true, Ordering::Relaxed);
         if let Some(parking) = &state.parking {
             parking.announce(false);
         }
@@ -115,11 +115,11 @@ impl<K: Key, V: Value> Elsewhere<K, V> {
 
     /// What has arrived since the last call.
     pub(super) fn take(&self) -> Vec<Arrival<K, V>> {
-        if !self.inner.pending.load(Ordering::Acquire) {
+        if !self.inner.pending.load(Ordering::Relaxed) {
             return Vec::new();
         }
         let mut state = self.inner.state.lock();
-        self.inner.pending.store(false, Ordering::Release);
+        self.inner.pending.store(false, Ordering::Relaxed);
         std::mem::take(&mut state.arrived)
     }
 }

@@ -22,6 +22,10 @@ mod cancel;
 mod commit;
 mod elsewhere;
 mod error;
+mod job;
+#[cfg(all(test, kv_loom))]
+#[path = "../../loom_tests/executor/mod.rs"]
+mod models;
 mod output;
 mod parking;
 mod places;

@@ -10,8 +10,8 @@ use std::time::Instant;
 /// word, their changes have one order:
 ///
 /// * the sleeper registers before the announcement: the announcer sees a sleeper, takes the lock and wakes it. The sleeper
-///   holds the lock from its check to its wait, so the wake-up cannot fall between the two;
-/// * the announcement comes first: the sleeper's registration returns the new count, and it does not sleep.
+///   holds the lock from its look at the word to its wait, so the wake-up cannot fall between the two;
+/// * the announcement comes first: the sleeper, which has changed the word after it, looks at the word and does not sleep.
 #[derive(Debug, Default)]
 pub(crate) struct Parking {
     word: AtomicU64,
@@ -35,8 +35,7 @@ impl Parking {
 
     /// Says that there may be work: `all` sleepers look, or one.
     pub(crate) fn announce(&self, all: bool) {
-        // Release for `ticket`, acquire for the sleeper's registration.
-        let before = self.word.fetch_add(ANNOUNCEMENT, Ordering::AcqRel);
+        let before = self.word.fetch_add(ANNOUNCEMENT, Ordering::Release); // for `ticket`
         if before & SLEEPERS == 0 {
             return;
         }
@@ -51,20 +50,19 @@ impl Parking {
     /// Sleeps until something is announced after `ticket` was taken, or until `deadline`.
     pub(crate) fn wait(&self, ticket: Ticket, deadline: Option<Instant>) {
         let mut guard = self.lock.lock();
-        let before = self.word.fetch_add(1, Ordering::AcqRel);
-        if before >> 16 == ticket.0 {
-            while self.ticket() == ticket {
-                match deadline {
-                    None => self.wake.wait(&mut guard),
-                    Some(deadline) => {
-                        if self.wake.wait_until(&mut guard, deadline).timed_out() {
-                            break;
-                        }
+        // Relaxed, here and below: the count carries no data. What matters is its place among the changes of the word.
+        self.word.fetch_add(1, Ordering::Relaxed);
+        while self.ticket() == ticket {
+            match deadline {
+                None => self.wake.wait(&mut guard),
+                Some(deadline) => {
+                    if self.wake.wait_until(&mut guard, deadline).timed_out() {
+                        break;
                     }
                 }
             }
         }
-        self.word.fetch_sub(1, Ordering::AcqRel);
+        self.word.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -80,6 +78,16 @@ mod tests {
         let ticket = parking.ticket();
         parking.announce(false);
         parking.wait(ticket, None); // would never return
+    }
+
+    #[test]
+    fn a_sleeper_that_leaves_is_no_longer_counted() {
+        let parking = Parking::default();
+        let before = parking.ticket();
+        parking.announce(false);
+        let now = parking.ticket();
+        (0..=SLEEPERS).for_each(|_| parking.wait(before, None));
+        assert_eq!(parking.ticket(), now, "sleepers run over into announcements");
     }
 
     #[test]

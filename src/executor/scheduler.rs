@@ -62,6 +62,7 @@ pub(crate) struct Scheduler<R> {
     queue: Mutex<BinaryHeap<Reverse<TxIndex>>>,
     /// Its length, so that an empty queue costs no lock. Relaxed: whoever adds announces it, and an announcement orders.
     queued: AtomicUsize,
+    /// Relaxed: whoever stops the block announces it, interrupts its runs after it, and holds the lock of those who commit.
     stopped: AtomicBool,
     parking: Arc<Parking>,
 }
@@ -126,12 +127,12 @@ impl<R> Scheduler<R> {
     /// Ends the block: nothing is committed any more, and whoever sleeps wakes up. Whoever is about to sleep has to take
     /// a ticket before it asks [`is_stopped`](Self::is_stopped): this announcement is the last.
     pub(crate) fn stop(&self) {
-        self.stopped.store(true, Ordering::Release);
+        self.stopped.store(true, Ordering::Relaxed);
         self.parking.announce(true);
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Acquire)
+        self.stopped.load(Ordering::Relaxed)
     }
 
     /// Notes what a transaction is expected to leave behind, before anything is claimed.
@@ -254,7 +255,7 @@ impl<R> Scheduler<R> {
     /// Executes again every transaction in `from..to` that has executed and of which `doomed` is true; `doomed` has to
     /// make its writes estimates. It is a service to those who would read them: commit checks everybody.
     pub(crate) fn abort_doomed(&self, from: TxIndex, to: TxIndex, mut doomed: impl FnMut(TxIndex, &R) -> bool) {
-        let to = to.min(self.next.load(Ordering::Relaxed));
+        let to = to.min(self.len());
         for index in from..to {
             let mut tx = self.tx(index).lock();
             if tx.status == Status::Executed && tx.run.as_ref().is_some_and(|run| doomed(index, run)) {

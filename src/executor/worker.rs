@@ -1,126 +1,18 @@
 //! A worker: claims, executes, publishes, commits, and sleeps when there is nothing to do.
 
-use super::cancel::{Block, CancelToken};
-use super::commit::{Committed, Committer};
+use super::cancel::CancelToken;
+use super::commit::Committed;
 use super::elsewhere::Elsewhere;
-use super::error::{BaseError, BlockError, BlockResult, Cause, failed, panic_message};
-use super::output::BlockOutput;
-use super::places::Places;
-use super::scheduler::{Scheduler, Task, Verdict};
+use super::error::{BaseError, Cause, panic_message};
+use super::job::{Job, Operand, Run};
+use super::scheduler::{Task, Verdict};
 use super::stats::Tally;
 use super::vm::{Commit, Vm};
 use crate::kv::Op;
-use crate::multiversion::{
-    Finished, MultiVersionStore, Operands, ReadSet, Slots, Taint, TxIndex, TxView, Unsettled, Version, Write, validate,
-};
-use crate::sync::{Mutex, Ordering};
+use crate::multiversion::{Finished, Slots, Taint, TxIndex, TxView, Unsettled, Version, Write, validate};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
-
-type Operand<V> = <<V as Vm>::Merge as crate::multiversion::MergeOperator<<V as Vm>::Key, <V as Vm>::Value>>::Operand;
-
-/// One block under way: everything its workers share.
-pub(super) struct Job<'o, 'b, V: Vm> {
-    pub(super) vm: &'b V,
-    pub(super) block: &'b [V::Transaction],
-    pub(super) places: Places,
-    pub(super) store: MultiVersionStore<V::Key, V::Value, V::Merge>,
-    pub(super) scheduler: Scheduler<Run<V>>,
-    pub(super) committer: Committer<'o, V>,
-    pub(super) signals: Block,
-    pub(super) cancel: Option<CancelToken>,
-    pub(super) deadline: Option<Instant>,
-    pub(super) elsewhere: Option<Elsewhere<V::Key, V::Value>>,
-    pub(super) time_phases: bool,
-    pub(super) tally: Mutex<Tally<V::Key>>,
-}
-
-/// What a transaction's executions have left behind.
-pub(super) struct Run<V: Vm> {
-    /// `None` if the last one came to nothing.
-    outcome: Option<Result<V::Output, Cause<V::Error>>>,
-    /// Empty for a run at the frontier.
-    reads: ReadSet<V::Key, V::Value, Operand<V>>,
-    /// Nothing this run read can change, so there is nothing to validate.
-    at_frontier: bool,
-    /// Operands to be checked beside the written ones.
-    obligations: Vec<(V::Key, Operands<Operand<V>>)>,
-    /// Where the transaction has versions or estimates.
-    written: Slots<V::Key, V::Value, Operand<V>>,
-}
-
-impl<V: Vm> Run<V> {
-    fn nothing(written: Slots<V::Key, V::Value, Operand<V>>) -> Self {
-        Self { outcome: None, reads: ReadSet::default(), at_frontier: false, obligations: Vec::new(), written }
-    }
-}
-
-impl<V: Vm> Job<'_, '_, V> {
-    /// Places estimates where transactions are expected to write.
-    pub(super) fn predict(&self, hints: Option<&[Vec<V::Key>]>) {
-        if let Some(elsewhere) = &self.elsewhere {
-            for (index, keys) in elsewhere.declared() {
-                keys.iter().for_each(|key| drop(self.store.predict(*index, key)));
-            }
-        }
-        let Some(hints) = hints else { return };
-        for place in 0..self.scheduler.len() {
-            let keys = self.places.transaction(place).and_then(|given| hints.get(given));
-            if let Some(keys) = keys.filter(|keys| !keys.is_empty()) {
-                let written = keys.iter().map(|key| self.store.predict(place, key)).collect();
-                self.scheduler.expect(place, Run::nothing(written));
-            }
-        }
-    }
-
-    /// Whether this is the first block to which what is executed elsewhere belongs; if not, nothing is attached.
-    pub(super) fn attach(&self) -> bool {
-        if self.elsewhere.as_ref().is_some_and(|elsewhere| !elsewhere.attach(self.signals.parking.clone())) {
-            return false;
-        }
-        if let Some(cancel) = &self.cancel {
-            cancel.attach(&self.signals);
-        }
-        true
-    }
-
-    pub(super) fn detach(&self) {
-        if let Some(cancel) = &self.cancel {
-            cancel.detach(&self.signals);
-        }
-    }
-
-    /// Ends the block: runs under way answer `Interrupted` at their next read, sleepers wake up and leave.
-    fn stop(&self) {
-        self.signals.interrupted.store(true, Ordering::Release);
-        self.scheduler.stop();
-    }
-
-    /// What the block came to, once every worker has left.
-    pub(super) fn conclude(self, began: Instant, no_threads: Option<Cause<V::Error>>) -> BlockResult<V> {
-        let (committed, len) = (self.scheduler.frontier(), self.scheduler.len());
-        let Committed { outputs, cause, .. } = self.committer.into_inner();
-        let (store, tally) = (self.store, self.tally);
-        let gather = || (store.outcome(committed), tally.into_inner().into_stats());
-        let (batch, mut stats) = match catch_unwind(AssertUnwindSafe(gather)) {
-            Ok(gathered) => gathered,
-            Err(payload) => {
-                let panicked = || Cause::Panicked { index: committed, message: panic_message(payload) };
-                return Err(failed(cause.unwrap_or_else(panicked)));
-            }
-        };
-        stats.transactions = outputs.len() as u64;
-        stats.wall = began.elapsed();
-        let committed = BlockOutput { outputs, batch, committed, stats };
-        match cause.or(no_threads) {
-            // Called off when there was nothing left to call off.
-            Some(Cause::Cancelled | Cause::Deadline { .. }) if committed.committed == len => Ok(committed),
-            None => Ok(committed),
-            Some(cause) => Err(Box::new(BlockError { cause, committed })),
-        }
-    }
-}
 
 pub(super) struct Worker<'j, 'o, 'b, V: Vm> {
     job: &'j Job<'o, 'b, V>,
@@ -143,8 +35,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         let worked = catch_unwind(AssertUnwindSafe(|| self.work()));
         let told = catch_unwind(AssertUnwindSafe(|| job.tally.lock().add(self.tally)));
         if let Err(payload) = worked.and(told) {
-            job.committer.fail(Cause::Panicked { index: self.at_hand, message: panic_message(payload) });
-            job.stop();
+            job.fail(Cause::Panicked { index: self.at_hand, message: panic_message(payload) });
         }
     }
 
@@ -187,8 +78,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         } else {
             return false;
         };
-        job.committer.fail(cause);
-        job.stop();
+        job.fail(cause);
         true
     }
 
@@ -200,9 +90,8 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
                 Op::Put(value) => Write::Put(value),
                 Op::Delete => Write::Delete,
             });
-            let readers_end = self.job.store.resolve_elsewhere(arrival.index, &arrival.key, write);
+            self.job.store.resolve_elsewhere(arrival.index, &arrival.key, write);
             self.job.scheduler.arrive(arrival.index);
-            self.abort_doomed(arrival.index, readers_end);
             self.commit();
         }
     }
@@ -216,8 +105,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         self.tally.stats.executions += 1;
         self.tally.stats.frontier_executions += u64::from(at_frontier);
         let Some(transaction) = job.places.transaction(tx).and_then(|given| job.block.get(given)) else {
-            job.committer.fail(Cause::Malformed("a transaction is missing"));
-            return job.stop();
+            return job.fail(Cause::Malformed("a transaction is missing"));
         };
         let view = match at_frontier {
             true => TxView::at_frontier(&job.store, version),
@@ -290,7 +178,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
 /// Commits the transaction at the frontier, if it can be; whether to go on with the next.
 fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally: &mut Tally<V::Key>) -> bool {
     let mut cause = None;
-    let Some((index, verdict, run)) = job.scheduler.judge(|index, run| match judge(job, index, run, tally) {
+    let Some((index, _, run)) = job.scheduler.judge(|index, run| match judge(job, index, run, tally) {
         Ok(verdict) => verdict,
         Err(stop) => {
             cause = Some(stop);
@@ -299,8 +187,8 @@ fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally:
     }) else {
         return false;
     };
-    if let (Verdict::Stop, _) | (_, Some(_)) = (verdict, &cause) {
-        state.cause = state.cause.take().or(cause);
+    if cause.is_some() {
+        state.cause = cause;
         job.stop();
         return false;
     }
@@ -309,7 +197,7 @@ fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally:
         match called_hook(job, state, index, &output, &written) {
             Ok(flow) => go_on = flow,
             Err(message) => {
-                state.cause.get_or_insert(Cause::Panicked { index, message });
+                state.cause = Some(Cause::Panicked { index, message });
                 job.stop();
                 return false;
             }

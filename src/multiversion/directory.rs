@@ -1,43 +1,47 @@
 //! The ordered directory of the keys that a block has written: ranges walk it.
 //!
-//! A skip list, insert-only: release 0.1.3 of `crossbeam-skiplist` can lose a present key for concurrent readers while
-//! an entry is overwritten, leaks under `range` after overwrites and removals, and lets two removers both win. Here each
-//! key enters once, with its slot, and the list goes with the block.
+//! Each key enters once, with its slot, and stays until the directory goes with the block.
 
 use super::slot::Slot;
 use crate::kv::{Key, KeyRange, Value};
-use crate::sync::Arc;
-use crossbeam_skiplist::SkipSet;
+use crate::sync::{Arc, InsertOnlySet};
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 
 pub(crate) struct Directory<K: Key, V: Value, O: Clone> {
-    keys: SkipSet<Listed<K, V, O>>,
+    keys: InsertOnlySet<Listed<K, V, O>>,
 }
 
 /// A slot, ordered as its key is.
 struct Listed<K, V, O>(Arc<Slot<K, V, O>>);
 
+impl<K, V, O> Clone for Listed<K, V, O> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
 impl<K: Key, V: Value, O: Clone + Send + Sync + 'static> Directory<K, V, O> {
     pub(crate) fn new() -> Self {
-        Self { keys: SkipSet::new() }
+        Self { keys: InsertOnlySet::new() }
     }
 
     /// Lists `slot` unless it is. The caller puts no version into a chain before this has returned: a key that a point
-    /// read can see is one that a range can see.
+    /// read can see is one that a range can see. Commit would find the difference; a run that began in between would not,
+    /// since no slot has changed since then, and would have two answers for one key.
     pub(crate) fn list(&self, slot: &Arc<Slot<K, V, O>>) {
         if slot.is_listed() {
             return;
         }
         // Two first writers may both come here. The index gave them one slot, so whichever entry stays is right.
-        self.keys.get_or_insert(Listed(Arc::clone(slot)));
+        self.keys.insert(Listed(Arc::clone(slot)));
         slot.set_listed();
     }
 
     /// The listed slots in `range`, from both ends. What is listed while the walk is under way may show or not.
     pub(crate) fn range(&self, range: KeyRange<K>) -> impl DoubleEndedIterator<Item = Arc<Slot<K, V, O>>> {
         let some = (!range.is_empty()).then(|| self.keys.range::<K, _>(range));
-        some.into_iter().flatten().map(|entry| Arc::clone(&entry.value().0))
+        some.into_iter().flatten().map(|Listed(slot)| slot)
     }
 }
 

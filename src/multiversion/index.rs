@@ -7,13 +7,20 @@ use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
 /// Enough that two dozen threads seldom meet in one; a power of two.
-const SHARDS: usize = 64;
+const SHARDS: usize = if cfg!(any(kv_loom, kv_shuttle)) { 4 } else { 64 };
+
+/// Seeded, where keys may come from somebody who wants them to collide. A schedule that is to be repeated needs the same
+/// shards again.
+#[cfg(not(any(kv_loom, kv_shuttle)))]
+type Hasher = foldhash::fast::RandomState;
+#[cfg(any(kv_loom, kv_shuttle))]
+type Hasher = foldhash::fast::FixedState;
 
 /// Key → slot, in shards of their own locks. A key is hashed once a look-up: some bits choose the shard, the table uses
 /// the others. Own code because a model checker must see its locks; the table itself is hashbrown's.
 #[derive(Debug)]
 pub(crate) struct Index<K, V, O> {
-    hasher: foldhash::fast::RandomState,
+    hasher: Hasher,
     shards: Box<[Shard<K, V, O>]>,
 }
 
@@ -21,10 +28,7 @@ type Shard<K, V, O> = RwLock<HashTable<Arc<Slot<K, V, O>>>>;
 
 impl<K: Key, V: Value, O: Clone> Index<K, V, O> {
     pub(crate) fn new() -> Self {
-        Self {
-            hasher: foldhash::fast::RandomState::default(),
-            shards: (0..SHARDS).map(|_| RwLock::new(HashTable::new())).collect(),
-        }
+        Self { hasher: Hasher::default(), shards: (0..SHARDS).map(|_| RwLock::new(HashTable::new())).collect() }
     }
 
     /// The slot of `key`, made if it is not there: everybody gets the same one.

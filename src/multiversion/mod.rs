@@ -26,6 +26,9 @@ mod error;
 mod index;
 mod iterate_set;
 mod merge_operator;
+#[cfg(all(test, kv_loom))]
+#[path = "../../loom_tests/multiversion/mod.rs"]
+mod models;
 mod read_set;
 mod seen;
 mod sequential;

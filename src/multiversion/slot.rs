@@ -27,7 +27,7 @@ pub(crate) struct Slot<K, V, O> {
 pub(crate) struct Moments(AtomicU64);
 
 impl Moments {
-    /// Now. Acquire, with the count in [`next`](Self::next): a change counted before is made, or its slot's lock is held
+    /// Now. Acquire, with the release in [`next`](Self::next): a change counted before is made, or its slot's lock is held
     /// until it is, before the caller looks at the slot.
     pub(crate) fn now(&self) -> u64 {
         self.0.load(Ordering::Acquire)
@@ -35,7 +35,7 @@ impl Moments {
 
     /// The moment of a change; the caller holds the slot's write lock, and so makes the change before it is seen.
     fn next(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::AcqRel) + 1
+        self.0.fetch_add(1, Ordering::Release) + 1
     }
 }
 
@@ -160,10 +160,9 @@ impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
         chain.remove_stale(version);
     }
 
-    pub(crate) fn remove(&self, tx: TxIndex, moments: &Moments) {
-        let mut chain = self.chain.write();
-        self.changed.store(moments.next(), Ordering::Relaxed);
-        chain.remove(tx);
+    /// Removes the estimate that was predicted of `tx`. No moment: while it stood nobody had an answer.
+    pub(crate) fn remove(&self, tx: TxIndex) {
+        self.chain.write().remove(tx);
     }
 
     pub(crate) fn settle(&self, tx: TxIndex, value: V) {

@@ -111,15 +111,14 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
         (written, readers_end)
     }
 
-    /// Resolves the estimate of a transaction that is executed elsewhere (`None`: it did not write the key). Returns one
-    /// more than the highest transaction that may have read the key before.
-    pub(crate) fn resolve_elsewhere(&self, tx: TxIndex, key: &K, write: Option<Write<V, M::Operand>>) -> TxIndex {
+    /// Resolves the estimate of a transaction that is executed elsewhere (`None`: it did not write the key). It concerns
+    /// those who wait for it and nobody else: the estimate was there before the first run, so no run has an answer.
+    pub(crate) fn resolve_elsewhere(&self, tx: TxIndex, key: &K, write: Option<Write<V, M::Operand>>) {
         let slot = self.index.slot(key);
         match write {
             Some(write) => slot.put(Version { tx, incarnation: 0 }, Some(write), &self.moments),
-            None => slot.remove(tx, &self.moments),
+            None => slot.remove(tx),
         }
-        slot.readers_end().max(self.range_readers_end.load(Ordering::Relaxed))
     }
 
     /// Turns what `tx` wrote into estimates: it will be executed again, and readers had better wait.
@@ -202,9 +201,10 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
         }
     }
 
-    /// Whether the block is stopping. Relaxed: it carries no data, and a run that sees it late is only late.
+    /// Whether the block is stopping. Acquire, with the release of whoever stops it: a worker that gives up its run finds
+    /// why, and does not claim it again.
     pub(crate) fn is_interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
+        self.interrupted.load(Ordering::Acquire)
     }
 
     /// Whether the block's time is over. Reads the clock.

@@ -201,6 +201,7 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
     /// written, and the transaction may go on. A speculative run, which does not look at the value, may answer `Ok`: if
     /// the operand turns out to be refused, the run is repeated with real reads. Others as [`get`](Self::get).
     pub fn merge(&self, key: K, operand: M::Operand) -> Result<(), ViewError> {
+        self.tick()?; // also where nothing is read: a loop over its own write ends no other way
         let known = {
             let run = self.run.borrow();
             match run.writes.get(&key) {
@@ -216,15 +217,11 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
         let value = match (known, &self.source) {
             (Some(value), _) => value,
             (None, Source::Speculative(_)) => {
-                self.tick()?;
                 let combine = |earlier: &M::Operand, later: &M::Operand| M::combine(&key, earlier, later);
                 self.run.borrow_mut().writes.merge(&key, operand, combine);
                 return Ok(());
             }
-            (None, Source::Frontier(_) | Source::Sequential(_)) => {
-                self.tick()?;
-                self.value_below(&key)?
-            }
+            (None, Source::Frontier(_) | Source::Sequential(_)) => self.value_below(&key)?,
         };
         if !M::admits(&key, value.as_ref(), &operand) {
             return Err(ViewError::Refused { key: format!("{key:?}") });

@@ -265,7 +265,6 @@ impl<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> ViewKeys<'v, 'a, K, V, M>
         let (Source::Speculative(store) | Source::Frontier(store)) = &self.view.source else {
             return Ok((origin, Seen::Existence(true)));
         };
-        slot.note_reader(self.view.tx());
         let read = slot.read::<M>(self.view.tx(), store.base());
         let (origin, value) = read.map_err(|unread| self.view.unread(unread))?;
         self.view.looked_at(slot);

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("sync", &[]),
     ("kv", &["sync"]),
+    ("restore", &["kv", "sync"]),
     ("cachekv", &["kv", "sync"]),
     ("multiversion", &["kv", "sync"]),
     ("executor", &["multiversion", "kv", "sync"]),
@@ -24,7 +25,8 @@ const LINES: usize = 500;
 const FUNCTION_LINES: usize = 70;
 
 /// Names that only the facade may take from elsewhere.
-const FACADE_ONLY: &[&str] = &["parking_lot", "arc_swap", "std::sync::atomic", "std::sync::Mutex", "std::sync::RwLock"];
+const FACADE_ONLY: &[&str] =
+    &["parking_lot", "arc_swap", "crossbeam_skiplist", "std::sync::atomic", "std::sync::Mutex", "std::sync::RwLock"];
 
 struct Source {
     room: String,

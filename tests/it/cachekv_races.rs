@@ -31,8 +31,9 @@ fn while_running(first: impl FnOnce(), others: &[&(dyn Fn(u64) + Sync)]) {
     let stop = AtomicBool::new(false);
     let ready = Barrier::new(others.len() + 1);
     thread::scope(|scope| {
+        let mut running = Vec::new();
         for other in others {
-            scope.spawn(|| {
+            running.push(scope.spawn(|| {
                 let _stop = StopOnDrop(&stop); // also when it fails: then `first` runs to its end alone
                 ready.wait();
                 let mut round = 0;
@@ -40,11 +41,15 @@ fn while_running(first: impl FnOnce(), others: &[&(dyn Fn(u64) + Sync)]) {
                     other(round);
                     round += 1;
                 }
-            });
+            }));
         }
-        let _stop = StopOnDrop(&stop);
-        ready.wait();
-        first();
+        {
+            let _stop = StopOnDrop(&stop);
+            ready.wait();
+            first();
+        }
+        // The thread sanitizer sees a join, and not the end of a scope.
+        running.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
 

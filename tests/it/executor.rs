@@ -1,8 +1,9 @@
 //! The executor: sizes, hooks, stops, panics, failures, and what surfaces of them.
 
 use crate::acts::*;
+use crate::unreadable::Unreadable;
 use cachekv::executor::{BaseError, BlockExecutor, Cause, Commit, Config, Options, execute_sequentially};
-use cachekv::kv::{self, KeyRange, KvRead, MemIter, MemSnapshot, Op};
+use cachekv::kv::{MemSnapshot, Op};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -240,76 +241,25 @@ fn panics_and_errors_over_stale_reads_do_not_surface() {
                 if value == Some(10) { stale(view) } else { Ok(vec![of(value)]) }
             }),
         ];
-        let done = TWO.execute(&Faulty::new(&BASE, Some(99)), &block, &Acts).unwrap();
+        let done = TWO.execute(&faulty(&BASE, Some(99)), &block, &Acts).unwrap();
         assert_eq!((done.outputs[1].clone(), runs.load(Ordering::Relaxed)), (vec![11], 2));
     }
 }
 
 /// A state that cannot read one key, nor walk past it.
-#[derive(Clone, Debug)]
-struct Faulty {
-    state: MemSnapshot<Key, Value>,
-    fault: Option<Key>,
-}
+type Faulty = Unreadable<MemSnapshot<Key, Value>>;
 
-impl Faulty {
-    fn new(entries: &[(Key, Value)], fault: Option<Key>) -> Self {
-        Self { state: base(entries), fault }
-    }
-
-    fn error() -> kv::Error {
-        kv::Error::Read { store: "faulty".into(), source: Arc::new(std::io::Error::other("it is broken")) }
-    }
-}
-
-struct FaultyIter(MemIter<Key, Value>, Option<Key>);
-
-impl FaultyIter {
-    fn look(&self, entry: Result<(Key, Value), kv::Error>) -> Result<(Key, Value), kv::Error> {
-        entry.and_then(|entry| if Some(entry.0) == self.1 { Err(Faulty::error()) } else { Ok(entry) })
-    }
-}
-
-impl Iterator for FaultyIter {
-    type Item = Result<(Key, Value), kv::Error>;
-    fn next(&mut self) -> Option<Self::Item> {
-        let entry = self.0.next()?;
-        Some(self.look(entry))
-    }
-}
-
-impl DoubleEndedIterator for FaultyIter {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        let entry = self.0.next_back()?;
-        Some(self.look(entry))
-    }
-}
-
-impl KvRead for Faulty {
-    type Key = Key;
-    type Value = Value;
-    type Iter = FaultyIter;
-    type Root = Self;
-
-    fn get(&self, key: &Key) -> Result<Option<Value>, kv::Error> {
-        if Some(*key) == self.fault { Err(Self::error()) } else { self.state.get(key) }
-    }
-
-    fn scan(&self, range: KeyRange<Key>) -> FaultyIter {
-        FaultyIter(self.state.scan(range), self.fault)
-    }
-
-    fn root(&self) -> &Self {
-        self
-    }
+fn faulty(entries: &[(Key, Value)], key: Option<Key>) -> Faulty {
+    Unreadable::new(base(entries), key)
 }
 
 #[test]
 fn a_state_that_cannot_be_read_is_an_error_that_names_the_transaction() {
-    let reads: [fn(&View<'_>) -> Answer; 5] = [
+    let reads: [fn(&View<'_>) -> Answer; 6] = [
         |view| Ok(vec![of(view.get(&2)?)]),
         |view| Ok(vec![view.contains(&2).unwrap_or(false).into()]), // swallowed
         |view| view.range(..).map(|entry| Ok(entry?.1)).collect(),
+        |view| Ok(view.keys(..).map_while(Result::ok).map(Value::from).collect()), // swallowed too
         |view| Ok(vec![view.delete_range(..)? as Value]),
         |view| {
             view.merge(2, 1)?;
@@ -318,7 +268,7 @@ fn a_state_that_cannot_be_read_is_an_error_that_names_the_transaction() {
     ];
     for read in reads {
         let block: Vec<Act> = (0..8).map(|at| if at == 5 { act(read) } else { increment(1) }).collect();
-        let state = Faulty::new(&BASE, Some(2));
+        let state = faulty(&BASE, Some(2));
         let expected = Cause::Base { index: 5, error: BaseError(Faulty::error()) };
         for executor in [1, 2, 4].map(threads) {
             let error = executor.execute(&state, &block, &Acts).unwrap_err();
@@ -348,7 +298,7 @@ fn a_state_that_cannot_be_read_matters_only_where_it_is_read_in_the_end() {
                 read(view)
             }),
         ];
-        let done = TWO.execute(&Faulty::new(&BASE, Some(2)), &block, &Acts).unwrap();
+        let done = TWO.execute(&faulty(&BASE, Some(2)), &block, &Acts).unwrap();
         assert!(matches!(done.outputs[1][..], [22 | 1]));
         assert_eq!((done.stats.aborts.failed, done.stats.aborts.total()), (1, 1));
     }
@@ -364,7 +314,7 @@ fn a_state_below_operands_that_cannot_be_read_matters_once_they_resolve() {
             Ok(vec![])
         }),
     ];
-    let error = TWO.execute(&Faulty::new(&BASE, Some(2)), &block, &Acts).unwrap_err();
+    let error = TWO.execute(&faulty(&BASE, Some(2)), &block, &Acts).unwrap_err();
     assert!(matches!(error.cause, Cause::Base { index: 1, .. }), "{:?}", error.cause);
 }
 

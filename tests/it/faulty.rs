@@ -1,8 +1,10 @@
 //! A store that can be told to fail, to panic or to park, and that counts what it is asked.
 //!
 //! It passes everything on to the store it wraps. Before it does, it looks in its plan: the n-th call of a kind, counted from
-//! the moment the plan was made, may return an error, panic, or wait on a channel until the test lets it go. Reads of
-//! its snapshots count as calls too. No clock is involved: a parked call says on a channel that it has arrived.
+//! the moment the plan was made, may return an error, panic, or wait on a channel until the test lets it go; a commit may
+//! also take effect, as a whole or in part, and return an error all the same. Reads of its snapshots and steps of its
+//! iterators count as calls too. No clock is involved: a parked call, which is how a store is slow here, says on a channel
+//! that it has arrived.
 
 use cachekv::kv::{Error, KeyRange, KvRead, KvStore, WriteBatch};
 use parking_lot::Mutex;
@@ -24,6 +26,8 @@ pub(crate) enum Call {
     Read,
     /// The opening of a range of a snapshot.
     Scan,
+    /// Taking an entry from a range, or finding that there is none left. After a failed one the range is over.
+    Step,
     /// The cloning of a snapshot, which cannot fail. A store clones its parent's when it builds a cut: to park there is to
     /// stop in the middle of a publication.
     Clone,
@@ -33,7 +37,12 @@ pub(crate) enum Call {
 enum Fault {
     Fail,
     Panic,
-    Park { arrived: Sender<()>, go: Receiver<()> },
+    /// A commit that takes effect as far as so many of its first operations, and fails.
+    Tear(usize),
+    Park {
+        arrived: Sender<()>,
+        go: Receiver<()>,
+    },
 }
 
 /// A call that waits, or will, until this is dropped, [`release`](Self::release)d or told to [`fail`](Self::fail).
@@ -109,6 +118,17 @@ impl<S: KvStore> Faulty<S> {
         self.on(call, nth, Fault::Panic);
     }
 
+    /// The `nth` commit from now on takes effect, and its answer is lost: it fails.
+    pub(crate) fn lose(&self, nth: usize) {
+        self.tear(nth, usize::MAX);
+    }
+
+    /// The `nth` commit from now on takes effect as far as its first `ops` operations, and fails: what no store may do, and
+    /// some do.
+    pub(crate) fn tear(&self, nth: usize, ops: usize) {
+        self.on(Call::Commit, nth, Fault::Tear(ops));
+    }
+
     /// The `nth` call from now on waits until it is let go.
     pub(crate) fn park(&self, call: Call, nth: usize) -> Parked {
         let (arrived, has_arrived) = channel();
@@ -139,31 +159,40 @@ impl<S: KvStore> Faulty<S> {
     }
 }
 
-/// Counts the call and lets befall it what was planned; `Err` if it is to fail.
-fn pass(plan: &Mutex<Plan>, call: Call) -> Result<(), Error> {
-    let fault = {
-        let mut plan = plan.lock();
-        let at = plan.calls.entry(call).or_default();
-        *at += 1;
-        let at = *at;
-        plan.faults.remove(&(call, at))
-    };
-    let failure = || {
-        let (store, source) = ("faulty".into(), Arc::new(std::io::Error::other("as planned")));
-        if call == Call::Commit { Error::Commit { store, source } } else { Error::Read { store, source } }
-    };
+/// Counts the call, and finds what was planned for it.
+fn count(plan: &Mutex<Plan>, call: Call) -> Option<Fault> {
+    let mut plan = plan.lock();
+    let at = plan.calls.entry(call).or_default();
+    *at += 1;
+    let at = *at;
+    plan.faults.remove(&(call, at))
+}
+
+fn failure(call: Call) -> Error {
+    let (store, source) = ("faulty".into(), Arc::new(std::io::Error::other("as planned")));
+    if call == Call::Commit { Error::Commit { store, source } } else { Error::Read { store, source } }
+}
+
+/// Lets befall the call what was planned; `Err` if it is to fail.
+fn befall(fault: Option<Fault>, call: Call) -> Result<(), Error> {
     match fault {
         None => Ok(()),
-        Some(Fault::Fail) => Err(failure()),
-        Some(Fault::Panic) => panic!("as planned"),
+        Some(Fault::Fail | Fault::Tear(_)) => Err(failure(call)),
+        // Without the hook: nobody wants to see it, hundreds of times.
+        Some(Fault::Panic) => std::panic::resume_unwind(Box::new("as planned")),
         Some(Fault::Park { arrived, go }) => {
             let _ = arrived.send(());
             match go.recv() {
-                Ok(()) => Err(failure()),
+                Ok(()) => Err(failure(call)),
                 Err(_dropped) => Ok(()),
             }
         }
     }
+}
+
+/// Counts the call and lets befall it what was planned.
+fn pass(plan: &Mutex<Plan>, call: Call) -> Result<(), Error> {
+    befall(count(plan, call), call)
 }
 
 impl<S: KvStore> KvStore for Faulty<S> {
@@ -178,7 +207,12 @@ impl<S: KvStore> KvStore for Faulty<S> {
 
     fn commit(&self, batch: WriteBatch<S::Key, S::Value>) -> Result<Self::Snapshot, Error> {
         self.batches.lock().push(batch.clone());
-        pass(&self.plan, Call::Commit)?;
+        let fault = count(&self.plan, Call::Commit);
+        if let Some(Fault::Tear(ops)) = fault {
+            self.store.commit(batch.into_iter().take(ops).collect())?;
+            return Err(failure(Call::Commit));
+        }
+        befall(fault, Call::Commit)?;
         Ok(FaultyRead { state: self.store.commit(batch)?, plan: Arc::clone(&self.plan) })
     }
 }
@@ -193,7 +227,7 @@ impl<R: Clone> Clone for FaultyRead<R> {
 impl<R: KvRead> KvRead for FaultyRead<R> {
     type Key = R::Key;
     type Value = R::Value;
-    type Iter = Box<dyn DoubleEndedIterator<Item = Result<(R::Key, R::Value), Error>> + Send>;
+    type Iter = FaultyIter<R::Iter>;
     type Root = Self;
 
     fn get(&self, key: &R::Key) -> Result<Option<R::Value>, Error> {
@@ -202,14 +236,43 @@ impl<R: KvRead> KvRead for FaultyRead<R> {
     }
 
     fn scan(&self, range: KeyRange<R::Key>) -> Self::Iter {
-        match pass(&self.plan, Call::Scan) {
-            Ok(()) => Box::new(self.state.scan(range)),
-            Err(error) => Box::new(std::iter::once(Err(error))),
-        }
+        let walk = pass(&self.plan, Call::Scan).map(|()| self.state.scan(range));
+        FaultyIter { walk: Some(walk), plan: Arc::clone(&self.plan) }
     }
 
     fn root(&self) -> &Self {
         self
+    }
+}
+
+/// A walk over a [`FaultyRead`]; over after an error.
+pub(crate) struct FaultyIter<I> {
+    /// An error where the opening failed, to be told at the first step; nothing after any error.
+    walk: Option<Result<I, Error>>,
+    plan: Arc<Mutex<Plan>>,
+}
+
+impl<T, I: Iterator<Item = Result<T, Error>>> FaultyIter<I> {
+    fn step(&mut self, take: impl FnOnce(&mut I) -> Option<I::Item>) -> Option<I::Item> {
+        let Some(Ok(walk)) = &mut self.walk else { return self.walk.take()?.err().map(Err) };
+        let step = pass(&self.plan, Call::Step).map_or_else(|error| Some(Err(error)), |()| take(walk));
+        if let Some(Err(_)) = step {
+            self.walk = None;
+        }
+        step
+    }
+}
+
+impl<T, I: Iterator<Item = Result<T, Error>>> Iterator for FaultyIter<I> {
+    type Item = I::Item;
+    fn next(&mut self) -> Option<I::Item> {
+        self.step(I::next)
+    }
+}
+
+impl<T, I: DoubleEndedIterator<Item = Result<T, Error>>> DoubleEndedIterator for FaultyIter<I> {
+    fn next_back(&mut self) -> Option<I::Item> {
+        self.step(I::next_back)
     }
 }
 

@@ -22,6 +22,9 @@ mod cli;
 /// The program on Ethereum blocks.
 #[cfg(all(feature = "cli", feature = "evm"))]
 mod cli_evm;
+/// The program on authenticated state.
+#[cfg(feature = "cli")]
+mod cli_restore;
 /// Every promise of a store, kept by every adapter.
 mod contract;
 /// Blocks in parallel against the oracle.
@@ -54,10 +57,18 @@ mod evm_oracle;
 mod evm_reference;
 /// The executor: sizes, hooks, stops, panics, failures.
 mod executor;
+/// Keys and values whose own code panics.
+mod executor_brittle;
 /// Calling the executor: nested, at once, with a switch and a deadline.
 mod executor_calls;
 /// Transactions that are executed elsewhere.
 mod executor_elsewhere;
+/// Hostile transactions.
+mod executor_hostile;
+/// Blocks over a state that cannot be read.
+mod faults_blocks;
+/// Layers over stores that fail, at each call there is.
+mod faults_layers;
 /// Stores that fail or park on demand.
 mod faulty;
 /// The fuzz targets, each on its corpus and on random inputs.
@@ -71,8 +82,13 @@ mod panics;
 /// The embedded store: opening, durability, damage.
 #[cfg(feature = "redb")]
 mod redb;
+/// Authenticated state, exported and restored.
+#[cfg(feature = "restore")]
+mod restore;
 /// Transactions that compute what they write from what they read.
 mod script;
+/// A state that cannot read one key.
+mod unreadable;
 /// One answer wherever a key lives.
 mod views_layers;
 /// Merges: writes that are no reads.

@@ -1,8 +1,6 @@
 //! The oracle for blocks: sequential execution over a `BTreeMap`, by code of its own.
 
-use crate::script::{
-    Bounded, CAP, Key, Meddle, Output, Script, Side, Step, Value, ahead, mix, mix_option, named, value_of,
-};
+use crate::script::{CAP, Key, Meddle, Output, Script, Side, Step, Value, ahead, mix, mix_option, named, value_of};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -126,6 +124,7 @@ fn walk(
 /// The operator is part of what is tested; the oracle has its own arithmetic above.
 #[test]
 fn the_operator_does_what_the_oracle_does() {
+    use crate::script::Bounded;
     use cachekv::multiversion::MergeOperator;
     assert_eq!(Bounded::merge(&0, Some(&5), &-3), 2);
     assert!(Bounded::admits(&0, Some(&5), &-5) && !Bounded::admits(&0, Some(&5), &-6));

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use std::ops::Bound;
 
 /// Keys are few, so that transactions meet.
-pub type Key = u8;
+pub type Key = u16;
 pub type Value = u64;
 
 /// A value never exceeds this, nor do merges take it there.

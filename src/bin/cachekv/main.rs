@@ -5,6 +5,7 @@
 //! * `chain`: how far a store has come. `open`: finding or making it.
 //! * `readers`, `run`: executing blocks while somebody reads. `compare`: that two executions agree.
 //! * `evm`: real Ethereum blocks, with the feature of that name.
+//! * `root`, `prove`, `snapshot`: authenticated state: its root, proofs from it, and copies that are verified.
 //! * `outcome`: what came of it, as a table or as JSON.
 
 #![cfg_attr(
@@ -35,9 +36,12 @@ mod kind;
 mod open;
 #[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod outcome;
+mod prove;
 #[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod readers;
+mod root;
 mod run;
+mod snapshot;
 mod workload;
 
 use args::{Args, Command};
@@ -52,6 +56,10 @@ fn main() -> ExitCode {
     };
     let text = match args.command {
         Command::Run(run) => run::run(&run),
+        Command::Root(root) => root::run(&root),
+        Command::Prove(prove) => prove::prove(&prove),
+        Command::Verify(verify) => prove::verify(&verify),
+        Command::Snapshot(snapshot) => snapshot::run(&snapshot),
         #[cfg(feature = "evm")]
         Command::Evm(evm) => evm::run(&evm),
     };

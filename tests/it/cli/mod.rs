@@ -1,5 +1,7 @@
 //! The program: what it does, what it leaves behind, and what it says when it cannot.
 
+/// Without room on the disk.
+mod full;
 /// Killed at any moment.
 mod killed;
 /// What is refused, in one line and with the documented status.

@@ -21,7 +21,7 @@ fn value(number: u64) -> Bytes {
 }
 
 /// The finalizer of SplitMix64.
-fn finalize(z: u64) -> u64 {
+pub fn finalize(z: u64) -> u64 {
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

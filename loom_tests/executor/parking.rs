@@ -1,0 +1,139 @@
+//! Sleeping and waking.
+
+use crate::executor::parking::Parking;
+use crate::loom_tests::{explore, explore_within};
+use crate::sync::{Arc, AtomicUsize, Ordering};
+use loom::thread;
+
+/// Things to take, and where those sleep who found none.
+#[derive(Default)]
+struct Shelf {
+    parking: Parking,
+    things: AtomicUsize,
+}
+
+impl Shelf {
+    fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    /// Puts one thing there. Relaxed: that the thing is found is the announcement's claim.
+    fn put(&self, all: bool) {
+        self.things.fetch_add(1, Ordering::Relaxed);
+        self.parking.announce(all);
+    }
+
+    /// Looks and sleeps in turn until there is something to take.
+    fn take(&self) {
+        loop {
+            let ticket = self.parking.ticket();
+            let there = self.things.load(Ordering::Relaxed);
+            if there > 0 {
+                if self.things.compare_exchange(there, there - 1, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                    return;
+                }
+                continue;
+            }
+            self.parking.wait(ticket, None);
+        }
+    }
+
+    /// Looks and sleeps in turn until there is something, and leaves it there.
+    fn find(&self) {
+        loop {
+            let ticket = self.parking.ticket();
+            if self.things.load(Ordering::Relaxed) > 0 {
+                return;
+            }
+            self.parking.wait(ticket, None);
+        }
+    }
+}
+
+/// A worker that sleeps after it found nothing is woken by what is announced later, and finds it.
+#[test]
+fn no_announcement_is_slept_through() {
+    explore(|| {
+        let shelf = Shelf::new();
+        let sleeper = {
+            let shelf = Arc::clone(&shelf);
+            thread::spawn(move || shelf.take())
+        };
+        shelf.put(false);
+        sleeper.join().unwrap();
+    });
+}
+
+/// An announcement that comes after the ticket ends the wait, whether the wait has begun or not.
+#[test]
+fn an_announcement_after_the_ticket_ends_the_wait() {
+    explore(|| {
+        let shelf = Shelf::new();
+        let ticket = shelf.parking.ticket();
+        let announcer = {
+            let shelf = Arc::clone(&shelf);
+            thread::spawn(move || shelf.parking.announce(false))
+        };
+        shelf.parking.wait(ticket, None);
+        assert_ne!(shelf.parking.ticket(), ticket);
+        announcer.join().unwrap();
+    });
+}
+
+/// Two announcements of one thing each serve two sleepers, also when one of them comes late and takes what another was
+/// woken for.
+#[test]
+fn two_announcements_serve_two_sleepers() {
+    explore_within(2, || {
+        let shelf = Shelf::new();
+        let sleeper = || {
+            let shelf = Arc::clone(&shelf);
+            thread::spawn(move || shelf.take())
+        };
+        let sleepers = [sleeper(), sleeper()];
+        shelf.put(false);
+        shelf.put(false);
+        sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
+    });
+}
+
+/// One announcement to all lets both sleepers look.
+#[test]
+fn an_announcement_to_all_reaches_both_sleepers() {
+    explore(|| {
+        let shelf = Shelf::new();
+        let sleeper = || {
+            let shelf = Arc::clone(&shelf);
+            thread::spawn(move || shelf.find())
+        };
+        let sleepers = [sleeper(), sleeper()];
+        shelf.put(true);
+        sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
+    });
+}
+
+/// A sleeper that leaves takes along nothing that was announced for one who comes.
+#[test]
+fn a_leaving_sleeper_takes_no_announcement_along() {
+    explore_within(2, || {
+        let shelf = Shelf::new();
+        let first = {
+            let shelf = Arc::clone(&shelf);
+            thread::spawn(move || {
+                shelf.take();
+                shelf.put(false); // and goes
+            })
+        };
+        let second = {
+            let shelf = Arc::clone(&shelf);
+            thread::spawn(move || {
+                shelf.take();
+                shelf.put(false);
+            })
+        };
+        shelf.put(false);
+        first.join().unwrap();
+        second.join().unwrap();
+        shelf.take();
+    });
+}

@@ -1,0 +1,173 @@
+//! One block under way: what its workers share, and what executions leave behind.
+
+use super::block::{Config, Options};
+use super::cancel::{Block, CancelToken};
+use super::commit::{Committed, Committer};
+use super::elsewhere::Elsewhere;
+use super::error::{BlockError, BlockResult, Cause, failed, panic_message};
+use super::output::BlockOutput;
+use super::parking::Parking;
+use super::places::Places;
+use super::scheduler::Scheduler;
+use super::stats::Tally;
+use super::vm::Vm;
+use crate::kv::KvRead;
+use crate::multiversion::{MergeOperator, MultiVersionStore, Operands, ReadSet, Slots, TxIndex};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+pub(super) type Operand<V> = <<V as Vm>::Merge as MergeOperator<<V as Vm>::Key, <V as Vm>::Value>>::Operand;
+
+/// One block under way: everything its workers share.
+pub(super) struct Job<'o, 'b, V: Vm> {
+    pub(super) vm: &'b V,
+    pub(super) block: &'b [V::Transaction],
+    pub(super) places: Places,
+    pub(super) store: MultiVersionStore<V::Key, V::Value, V::Merge>,
+    pub(super) scheduler: Scheduler<Run<V>>,
+    pub(super) committer: Committer<'o, V>,
+    pub(super) signals: Block,
+    pub(super) cancel: Option<CancelToken>,
+    pub(super) deadline: Option<Instant>,
+    pub(super) elsewhere: Option<Elsewhere<V::Key, V::Value>>,
+    pub(super) time_phases: bool,
+    pub(super) tally: Mutex<Tally<V::Key>>,
+}
+
+/// What a transaction's executions have left behind.
+pub(super) struct Run<V: Vm> {
+    /// `None` if the last one came to nothing.
+    pub(super) outcome: Option<Result<V::Output, Cause<V::Error>>>,
+    /// Empty for a run at the frontier.
+    pub(super) reads: ReadSet<V::Key, V::Value, Operand<V>>,
+    /// Nothing this run read can change, so there is nothing to validate.
+    pub(super) at_frontier: bool,
+    /// Operands to be checked beside the written ones.
+    pub(super) obligations: Vec<(V::Key, Operands<Operand<V>>)>,
+    /// Where the transaction has versions or estimates.
+    pub(super) written: Slots<V::Key, V::Value, Operand<V>>,
+}
+
+impl<V: Vm> Run<V> {
+    pub(super) fn nothing(written: Slots<V::Key, V::Value, Operand<V>>) -> Self {
+        Self { outcome: None, reads: ReadSet::default(), at_frontier: false, obligations: Vec::new(), written }
+    }
+}
+
+impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
+    /// The block `block` over `snapshot`, for `threads` workers: everything is in place, and nothing runs yet.
+    pub(super) fn new<S>(
+        config: &Config,
+        threads: usize,
+        snapshot: &S,
+        block: &'b [V::Transaction],
+        vm: &'b V,
+        options: Options<'o, V>,
+    ) -> Result<Self, Cause<V::Error>>
+    where
+        S: KvRead<Key = V::Key, Value = V::Value>,
+    {
+        let Options { on_commit, hints, cancel, deadline, elsewhere } = options;
+        let places = Places::new(block.len(), elsewhere.as_ref()).map_err(Cause::Malformed)?;
+        #[expect(clippy::cast_possible_truncation, reason = "`places` has checked that it fits")]
+        let len = (block.len() + places.elsewhere()) as TxIndex;
+        let signals = Block { interrupted: Arc::new(AtomicBool::new(false)), parking: Arc::new(Parking::default()) };
+        let store =
+            MultiVersionStore::new(snapshot.clone().into_dyn(), Arc::clone(&signals.interrupted)).until(deadline);
+        let run_ahead = config.run_ahead.saturating_mul(threads).try_into().unwrap_or(u32::MAX);
+        let owed = |index| elsewhere.as_ref()?.declared().get(&index).map(|keys| keys.len());
+        let scheduler = Scheduler::new(len, run_ahead, Arc::clone(&signals.parking), owed);
+        let job = Self {
+            vm,
+            block,
+            places,
+            store,
+            scheduler,
+            committer: Committer::new(on_commit, block.len()),
+            signals,
+            cancel,
+            deadline,
+            elsewhere,
+            time_phases: config.time_phases,
+            tally: Mutex::new(Tally::default()),
+        };
+        job.predict(hints);
+        match job.attach() {
+            true => Ok(job),
+            false => Err(Cause::Malformed("what is executed elsewhere belongs to another block")),
+        }
+    }
+
+    /// Places estimates where transactions are expected to write.
+    fn predict(&self, hints: Option<&[Vec<V::Key>]>) {
+        if let Some(elsewhere) = &self.elsewhere {
+            for (index, keys) in elsewhere.declared() {
+                keys.iter().for_each(|key| drop(self.store.predict(*index, key)));
+            }
+        }
+        let Some(hints) = hints else { return };
+        for place in 0..self.scheduler.len() {
+            let keys = self.places.transaction(place).and_then(|given| hints.get(given));
+            if let Some(keys) = keys.filter(|keys| !keys.is_empty()) {
+                let written = keys.iter().map(|key| self.store.predict(place, key)).collect();
+                self.scheduler.expect(place, Run::nothing(written));
+            }
+        }
+    }
+
+    /// Whether this is the first block to which what is executed elsewhere belongs; if not, nothing is attached.
+    fn attach(&self) -> bool {
+        if self.elsewhere.as_ref().is_some_and(|elsewhere| !elsewhere.attach(self.signals.parking.clone())) {
+            return false;
+        }
+        if let Some(cancel) = &self.cancel {
+            cancel.attach(&self.signals);
+        }
+        true
+    }
+
+    /// Ends the block: runs under way answer `Interrupted` at their next read, sleepers wake up and leave. In this order: a
+    /// worker whose run was interrupted finds the block stopped, and does not claim the same again.
+    pub(super) fn stop(&self) {
+        self.scheduler.stop();
+        self.signals.interrupted.store(true, Ordering::Release);
+    }
+
+    /// Ends the block early for `cause`, unless it has ended. Between two commits, and nothing commits after it: whoever
+    /// ends the block first says how, and what has been committed is what had been then.
+    pub(super) fn fail(&self, cause: Cause<V::Error>) {
+        self.committer.between(|state| {
+            if !self.scheduler.is_stopped() {
+                state.cause = Some(cause);
+                self.stop();
+            }
+        });
+    }
+
+    /// What the block came to, once every worker has left.
+    pub(super) fn conclude(self, began: Instant, no_threads: Option<Cause<V::Error>>) -> BlockResult<V> {
+        if let Some(cancel) = &self.cancel {
+            cancel.detach(&self.signals);
+        }
+        let committed = self.scheduler.frontier();
+        let Committed { outputs, cause, .. } = self.committer.into_inner();
+        let (store, tally) = (self.store, self.tally);
+        // A key's comparison or a value's clone may panic here too. Then there is nothing that could be handed out.
+        let gather = || (store.outcome(committed), tally.into_inner().into_stats());
+        let (batch, mut stats) = match catch_unwind(AssertUnwindSafe(gather)) {
+            Ok(gathered) => gathered,
+            Err(payload) => {
+                let panicked = || Cause::Panicked { index: committed, message: panic_message(payload) };
+                return Err(failed(cause.unwrap_or_else(panicked)));
+            }
+        };
+        stats.transactions = outputs.len() as u64;
+        stats.wall = began.elapsed();
+        let committed = BlockOutput { outputs, batch, committed, stats };
+        match cause.or(no_threads) {
+            None => Ok(committed),
+            Some(cause) => Err(Box::new(BlockError { cause, committed })),
+        }
+    }
+}
