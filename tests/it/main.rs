@@ -71,6 +71,8 @@ mod faults_blocks;
 mod faults_layers;
 /// Stores that fail or park on demand.
 mod faulty;
+/// The fuzz targets, each on its corpus and on random inputs.
+mod fuzz;
 /// The merge iterator against an ordered map.
 mod merge;
 /// Sequential execution over a `BTreeMap`, by code of its own.
