@@ -29,7 +29,8 @@ pub(super) fn node(version: u64, path: &Hash, nibbles: usize) -> Bytes {
     let mut key = Vec::with_capacity(12 + nibbles.div_ceil(2));
     key.extend_from_slice(b"\xff\xffN");
     key.extend_from_slice(&version.to_be_bytes());
-    key.push(nibbles as u8); // at most 64
+    #[expect(clippy::cast_possible_truncation, reason = "at most 64")]
+    key.push(nibbles as u8);
     key.extend(path.bytes().iter().take(nibbles.div_ceil(2)));
     if nibbles % 2 == 1
         && let Some(last) = key.last_mut()

@@ -88,7 +88,8 @@ impl Progress {
         if let Some(last) = &self.spine.last {
             record.sized(&last.key).sized(&last.value);
         }
-        record.u8(self.spine.open.len() as u8); // at most 64
+        #[expect(clippy::cast_possible_truncation, reason = "at most 64")]
+        record.u8(self.spine.open.len() as u8);
         self.spine.open.iter().for_each(|inner| inner.write(&mut record));
         record.done()
     }
