@@ -189,9 +189,8 @@ fn use_unverified(store: &RedbStore) -> u32 {
             }
         }
     }
-    for walk in walks {
-        events |=
-            walk.map(|entry| entry.map(drop)).collect::<Answer<()>>().map_or_else(|error| read_error(&error), |()| 0);
+    for mut walk in walks {
+        events |= walk.try_for_each(|entry| entry.map(drop)).map_or_else(|error| read_error(&error), |()| 0);
     }
     events
 }
