@@ -90,14 +90,17 @@ pub fn soak(args: &Args, seed: u64, sums: &mut Sums) -> Result<(), String> {
         at_hand: Arc::new(AtomicU64::new(seed)),
         blocks: Arc::default(),
     };
-    let guard = Guard::new(&soak);
-    let outcome = soak.run(sums);
-    drop(guard);
-    outcome.map_err(|words| format!("{words}\nreplay: {}", replay(args, soak.at_hand.load(Ordering::Relaxed))))
+    let _guard = Guard::new(&soak);
+    soak.run(sums)
 }
 
-fn replay(args: &Args, seed: u64) -> String {
-    format!("cargo run --example soak -- --seed {seed} --threads {} --blocks 1 --repeat 1000", args.threads)
+/// How to come to the block under way again: by itself, or, if the stores' past matters, by all that was before it.
+fn replay(args: &Args, first: u64, seed: u64, blocks: u64) -> String {
+    let command = format!("cargo run --example soak -- --threads {}", args.threads);
+    format!(
+        "again: {command} --seed {seed} --blocks 1 --repeat 1000\n   or: {command} --seed {first} --blocks {}",
+        blocks + 1
+    )
 }
 
 /// A thread that ends the process when no block ends any more: what hangs cannot say so itself.
@@ -141,8 +144,12 @@ impl Soak<'_> {
         if !watch.sees() {
             println!("memory, threads and open files cannot be seen here, and are not watched");
         }
+        let first = self.seed;
         while !self.is_over(began) {
-            self.session(began, sums)?;
+            self.session(began, sums).map_err(|words| {
+                let blocks = self.blocks.load(Ordering::Relaxed);
+                format!("{words}\n{}", replay(self.args, first, self.at_hand.load(Ordering::Relaxed), blocks))
+            })?;
             sums.sessions += 1;
             sums.elapsed = began.elapsed();
             sums.file = std::fs::metadata(&self.path).map_or(0, |data| data.len());

@@ -51,10 +51,14 @@ pub fn judge(
     agree_on_end(cause.as_ref(), done.committed, dealt, &own)?;
     let len = done.committed as usize;
     let end = len.checked_sub(1).map_or(state, |last| &expected.after[last]);
-    if done.outputs != expected.outputs[..len] {
-        return Err(format!("the outputs {:?} are not {:?}", done.outputs, &expected.outputs[..len]));
+    if let Some(at) = (0..len).find(|at| done.outputs.get(*at) != expected.outputs.get(*at)) {
+        let (is, due) = (done.outputs.get(at), expected.outputs.get(at));
+        return Err(format!("output {at} of {len} is {is:?} and not {due:?}"));
     }
-    if hooked.outputs != done.outputs || hooked.after.iter().ne(expected.after[..len].iter()) {
+    if done.outputs.len() != len
+        || hooked.outputs != done.outputs
+        || hooked.after.iter().ne(expected.after[..len].iter())
+    {
         return Err("the hook saw something else".into());
     }
     let mut made = state.clone();

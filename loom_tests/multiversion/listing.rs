@@ -72,6 +72,22 @@ fn a_walk_beside_a_first_write_is_judged() {
     });
 }
 
+/// A walk beside the first version of a key that is listed for a higher transaction's: who wrote knows of a walk that missed it.
+#[test]
+fn a_walk_beside_a_lower_write_is_known() {
+    explore(|| {
+        let block = Block::over(&[]);
+        block.run(2, |view| view.set(1, 50));
+        let lower = block.ready(0, |view| view.set(1, 20));
+        let writer = beside(&block, move |block| block.publish(lower).readers_end);
+        let walked = block.observe(1, keys);
+        let readers_end = writer.join().unwrap();
+        let found = walked.answer.as_ref().unwrap();
+        assert_eq!(block.holds(1, &walked), *found == [1], "{found:?}");
+        assert!(*found == [1] || readers_end > 1, "nobody knows of the walk of {found:?}");
+    });
+}
+
 /// A walk beside a next incarnation that writes one key and no longer the other: validation knows what was right, and
 /// who wrote knows of the walk, since the keys it missed or saw had been listed.
 #[test]

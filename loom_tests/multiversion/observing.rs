@@ -64,6 +64,22 @@ fn a_read_by_key_finds_what_was_walked() {
     });
 }
 
+/// A key that was walked does not vanish from the same run when its version is removed and nothing is written instead.
+#[test]
+fn a_version_that_goes_is_noticed() {
+    explore(|| {
+        let block = Block::over(&[]);
+        let first = block.run(0, |view| view.set(1, 20));
+        let again = block.ready_again(0, &first, |_| ());
+        let writer = beside(&block, move |block| drop(block.abort_and_publish(again)));
+        let both = block.observe(1, |view| (keys(view), view.contains(&1)));
+        writer.join().unwrap();
+        if let (Ok(walked), Ok(exists)) = both.answer {
+            assert_eq!(walked.contains(&1), exists, "two answers of one run");
+        }
+    });
+}
+
 /// A walk that looked ahead before a key's value changed does not give, beside an earlier answer, the value after.
 #[test]
 fn a_walk_gives_the_value_that_was_read() {

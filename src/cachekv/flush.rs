@@ -39,7 +39,8 @@ impl<P: KvStore> Store<P> {
     /// base is the old one, and the next flush commits the same again, with what was written since laid over it.
     ///
     /// # Panics
-    /// If the parent does; the state left behind is that of an error.
+    /// If the parent does, or code of a key or value; the state left behind is that of an error. A parent that panicked after
+    /// it had committed holds the batch, and the next flush commits the same again.
     ///
     /// ```
     /// use cachekv::{cachekv::Store, kv::{KvRead, KvStore, MemStore}};
@@ -56,8 +57,8 @@ impl<P: KvStore> Store<P> {
     /// ```
     pub fn flush(&self) -> Result<(), Error> {
         let _one = self.renewal.lock();
+        let _flight = Flight(&self.layers); // from before there is anything to end
         let frozen = self.layers.freeze();
-        let _flight = Flight(&self.layers);
         let base = if frozen.is_empty() {
             self.parent.snapshot()?
         } else {

@@ -10,6 +10,9 @@
 //! cell in one store, so that no cut ever mixes layers of two moments. A flush moves entries from dirty to frozen to base
 //! in two such steps, and each of the cuts between shows every entry exactly once or twice with the same value.
 //!
+//! **All or nothing.** A key's `Ord`, a value's `Clone` or a root's may panic. So a step first makes all that it will put in
+//! place, and then puts it there by moves alone: whoever looks after a panic sees the state before the step.
+//!
 //! **Lock order:** `writing`, then `state`. The cell and `changed` are written under the write lock of `state` alone.
 //! (A store's `renewal` comes before both.)
 //!
@@ -56,6 +59,8 @@ const PATIENCE: u32 = if cfg!(kv_loom) { 1 } else { 64 };
 /// How often a point read does so before it asks for a publication, which costs the next writers a copy of their path.
 const GLANCES: u32 = if cfg!(kv_loom) { 1 } else { 4 };
 
+/// Cloning it costs reference counts.
+#[derive(Clone)]
 struct State<R: KvRead> {
     dirty: Overlay<R::Key, R::Value>,
     frozen: Overlay<R::Key, R::Value>,
@@ -66,14 +71,11 @@ struct State<R: KvRead> {
     below: Arc<Cut<R>>,
 }
 
-/// What a step took out of the state; whoever holds it drops it without the lock.
-type Retired<R> = (Overlay<<R as KvRead>::Key, <R as KvRead>::Value>, [Arc<Cut<R>>; 2]);
-
 impl<R: KvRead> State<R> {
-    /// Lays `frozen` over `base` and returns what they replace.
-    fn lay(&mut self, frozen: Overlay<R::Key, R::Value>, base: Arc<Cut<R>>) -> Retired<R> {
-        let below = mem::replace(&mut self.below, Cut::over(&frozen, &base));
-        (mem::replace(&mut self.frozen, frozen), [mem::replace(&mut self.base, base), below])
+    /// The same with `frozen` over `base`.
+    fn laid(&self, frozen: Overlay<R::Key, R::Value>, base: Arc<Cut<R>>) -> Self {
+        let below = Cut::over(&frozen, &base);
+        Self { frozen, base, below, ..self.clone() }
     }
 }
 
@@ -153,7 +155,7 @@ impl<R: KvRead> Layers<R> {
                 return Snapshot::new(self.published.load());
             }
         }
-        self.publish(|_| ()).0
+        self.publish(State::clone).0
     }
 
     /// Whether a flush would have something to commit.
@@ -169,7 +171,7 @@ impl<R: KvRead> Layers<R> {
             let mut state = self.state.write();
             // Relaxed: who sees it takes the lock, and who must see it is after this lock's release.
             self.changed.store(true, Ordering::Relaxed);
-            let replaced = state.dirty.insert(key, op);
+            let replaced = state.dirty.insert(key, op); // changes nothing before its last comparison and copy
             (replaced, self.wanted.load(Ordering::Relaxed).then(|| self.show(&state)))
         };
         drop(writing);
@@ -183,7 +185,7 @@ impl<R: KvRead> Layers<R> {
         for (key, op) in batch {
             dirty.insert(key, op); // to the copy: until the swap, readers and snapshots go on with the original
         }
-        let (now, retired) = self.publish(|state| mem::replace(&mut state.dirty, dirty));
+        let (now, retired) = self.publish(|state| State { dirty, ..state.clone() });
         drop(writing);
         drop(retired);
         now
@@ -201,9 +203,8 @@ impl<R: KvRead> Layers<R> {
         };
         let frozen = dirty.union(failed); // of a key in both, the newer: the dirty one's
         let (_, retired) = self.publish(|state| {
-            state.committing = true;
-            let base = Arc::clone(&state.base);
-            (mem::take(&mut state.dirty), state.lay(frozen.clone(), base))
+            let laid = state.laid(frozen.clone(), Arc::clone(&state.base));
+            State { dirty: Overlay::new(), committing: true, ..laid }
         });
         drop(writing);
         drop(retired);
@@ -218,16 +219,13 @@ impl<R: KvRead> Layers<R> {
     /// The frozen layer is in `base` now: one publication shows the one without the other.
     pub(super) fn land(&self, base: Cut<R>) {
         let base = Arc::new(base);
-        drop(self.publish(|state| state.lay(Overlay::new(), base)));
+        drop(self.publish(|state| state.laid(Overlay::new(), base)));
     }
 
     /// Puts `base` under what is written.
     pub(super) fn rebase(&self, base: Cut<R>) {
         let base = Arc::new(base);
-        drop(self.publish(|state| {
-            let frozen = state.frozen.clone();
-            state.lay(frozen, base)
-        }));
+        drop(self.publish(|state| state.laid(state.frozen.clone(), base)));
     }
 
     /// Drops what is written, except what a flush is committing, and puts `base`, if given, under it.
@@ -237,30 +235,36 @@ impl<R: KvRead> Layers<R> {
         let retired = self.publish(|state| {
             let base = base.unwrap_or_else(|| Arc::clone(&state.base));
             let frozen = if state.committing { state.frozen.clone() } else { Overlay::new() };
-            (mem::take(&mut state.dirty), state.lay(frozen, base))
+            State { dirty: Overlay::new(), ..state.laid(frozen, base) }
         });
         drop(writing);
         drop(retired);
     }
 
-    /// Makes `change` and publishes the state after it, as one. Returns the new cut, and what was taken out and
-    /// replaced, to be dropped where it holds up nobody.
-    fn publish<T>(&self, change: impl FnOnce(&mut State<R>) -> T) -> (Snapshot<R>, (T, Arc<Cut<R>>)) {
+    /// Puts what `next` makes of the state in its place, and publishes it, as one. Returns the new cut, and what was
+    /// replaced, to be dropped where it holds up nobody. If `next` or the building of the cut panics, nothing was done.
+    fn publish(&self, next: impl FnOnce(&State<R>) -> State<R>) -> (Snapshot<R>, (State<R>, Arc<Cut<R>>)) {
         let mut state = self.state.write();
-        let taken = change(&mut state);
-        let (now, replaced) = self.show(&state);
-        (now, (taken, replaced))
+        let next = next(&state);
+        let now = Cut::over(&next.dirty, &next.below);
+        let before = mem::replace(&mut *state, next);
+        (Snapshot::new(Arc::clone(&now)), (before, self.put(now)))
     }
 
-    /// Puts the cut that `state` makes into the cell; the caller holds the write lock it came from. Returns it, and the
-    /// one it replaces.
+    /// Publishes the cut that `state` makes; the caller holds the write lock it came from. Returns it, and the one it
+    /// replaces.
     fn show(&self, state: &State<R>) -> (Snapshot<R>, Arc<Cut<R>>) {
         let now = Cut::over(&state.dirty, &state.below);
-        let replaced = self.published.swap(Arc::clone(&now));
+        (Snapshot::new(Arc::clone(&now)), self.put(now))
+    }
+
+    /// Puts the cut of the state into the cell; the caller holds the write lock. Returns the one it replaces.
+    fn put(&self, now: Arc<Cut<R>>) -> Arc<Cut<R>> {
+        let replaced = self.published.swap(now);
         // Release, and after the cut is stored: who sees it clear sees that cut. See `changed`.
         self.changed.store(false, Ordering::Release);
         self.wanted.store(false, Ordering::Relaxed); // before the count: who asked earlier sees that grow, and need not wait
         self.edition.fetch_add(1, Ordering::Release); // as `changed`
-        (Snapshot::new(now), replaced)
+        replaced
     }
 }

@@ -185,6 +185,9 @@ pub enum Mismatch {
     },
 }
 
+/// How much of a field's name a [`Place`] has: enough for any hash.
+const LONGEST_NAME: usize = 80;
+
 /// A field of a file, as far as it can be named.
 ///
 /// ```
@@ -222,12 +225,15 @@ impl Place {
         self
     }
 
-    /// The field `name` of this place.
+    /// The field `name` of this place, or the beginning of it: a file may hold names of any length.
     pub fn field(mut self, name: &str) -> Self {
         if !self.field.is_empty() {
             self.field.push('.');
         }
-        self.field.push_str(name);
+        match name.char_indices().nth(LONGEST_NAME) {
+            None => self.field.push_str(name),
+            Some(_) => self.field.extend(name.chars().take(LONGEST_NAME).chain("...".chars())),
+        }
         self
     }
 

@@ -135,6 +135,7 @@ where
     type Error = ERROR;
     type HaltReason = HaltReason;
 
+    #[expect(clippy::arithmetic_side_effects, reason = "128 bits times 64 bits are less than 256")]
     fn reward_beneficiary(&self, evm: &mut EVM, exec_result: &mut FrameResult) -> Result<(), ERROR> {
         let ctx = evm.ctx_ref();
         let base_fee = u128::from(ctx.block().basefee());

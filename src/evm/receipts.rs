@@ -59,6 +59,7 @@ impl Receipt {
     }
 
     /// Writes the receipt as it is hashed into the receipts root: its type, unless that is 0, then a list in RLP.
+    #[expect(clippy::arithmetic_side_effects, reason = "lengths of what is in memory together")]
     fn encode(&self, out: &mut dyn BufMut) {
         if self.tx_type != 0 {
             out.put_u8(self.tx_type);

@@ -50,6 +50,7 @@ impl Transfer {
     /// The transfer that `tx` is in the block `block` under `cfg`, if it can be one.
     ///
     /// `None` as well if the transaction is invalid whatever the state: the virtual machine says why.
+    #[expect(clippy::arithmetic_side_effects, reason = "128 bits times 64 bits are less than 256")]
     pub fn candidate(tx: &TxEnv, block: &BlockEnv, cfg: &CfgEnv) -> Option<Self> {
         let TxKind::Call(recipient) = tx.kind else { return None };
         let sender = tx.caller;

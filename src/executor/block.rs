@@ -2,13 +2,14 @@
 
 use super::cancel::CancelToken;
 use super::elsewhere::Elsewhere;
-use super::error::{BlockResult, Cause, failed};
+use super::error::{BlockResult, Cause, failed, panic_message};
 use super::job::Job;
 use super::vm::{OnCommit, Vm};
 use super::worker::Worker;
 use crate::kv::KvRead;
 use crate::sync::{Pool, TriedMutex};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 /// How an executor works.
@@ -141,6 +142,17 @@ impl BlockExecutor {
         vm: &V,
         options: Options<'_, V>,
     ) -> BlockResult<V>
+    where
+        S: KvRead<Key = V::Key, Value = V::Value>,
+        V: Vm,
+    {
+        // What panics outside of transactions and workers is the cloning of the snapshot or the hashing of a hint: nothing
+        // has begun.
+        let done = catch_unwind(AssertUnwindSafe(|| self.run(snapshot, block, vm, options)));
+        done.unwrap_or_else(|panic| Err(failed(Cause::Panicked { index: 0, message: panic_message(panic) })))
+    }
+
+    fn run<S, V>(&self, snapshot: &S, block: &[V::Transaction], vm: &V, options: Options<'_, V>) -> BlockResult<V>
     where
         S: KvRead<Key = V::Key, Value = V::Value>,
         V: Vm,

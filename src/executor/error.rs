@@ -13,7 +13,8 @@ use std::fmt;
 pub struct BlockError<K, V, O, E> {
     /// What happened.
     pub cause: Cause<E>,
-    /// The committed prefix: its outputs, its writes, its statistics.
+    /// The committed prefix: its outputs, its writes, its statistics. Nothing, whatever the hook was told of, if a panic of
+    /// code of the keys and values kept the writes from being gathered.
     pub committed: BlockOutput<K, V, O>,
 }
 
@@ -34,10 +35,10 @@ pub enum Cause<E> {
         /// What the virtual machine said.
         error: E,
     },
-    /// The virtual machine, the merge operator or the commit hook panicked, or the code of a key or value (its comparison,
-    /// its clone). If the latter happened while writes were put together, nothing is handed out as committed.
+    /// User code panicked: the virtual machine, the merge operator, the commit hook, or what keys, values and the snapshot
+    /// do when they are compared, hashed or cloned.
     Panicked {
-        /// The transaction that was executing or committing; the last one, if the writes were being put together.
+        /// The transaction that was executing or committing; the first not committed if none was.
         index: TxIndex,
         /// The panic's message.
         message: String,
@@ -104,7 +105,7 @@ where
 {
 }
 
-/// The end of a block that gives nothing.
+/// The error of a block of which nothing was committed.
 pub(super) fn failed<K, V, O, E>(cause: Cause<E>) -> Box<BlockError<K, V, O, E>> {
     let stats = Tally::<K>::default().stats;
     let committed = BlockOutput { outputs: Vec::new(), batch: WriteBatch::default(), committed: 0, stats };

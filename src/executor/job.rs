@@ -70,7 +70,8 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
     {
         let Options { on_commit, hints, cancel, deadline, elsewhere } = options;
         let places = Places::new(block.len(), elsewhere.as_ref()).map_err(Cause::Malformed)?;
-        let len = (block.len() + places.elsewhere()) as TxIndex; // `places` has checked that it fits
+        #[expect(clippy::cast_possible_truncation, reason = "`places` has checked that it fits")]
+        let len = (block.len() + places.elsewhere()) as TxIndex;
         let signals = Block { interrupted: Arc::new(AtomicBool::new(false)), parking: Arc::new(Parking::default()) };
         let store =
             MultiVersionStore::new(snapshot.clone().into_dyn(), Arc::clone(&signals.interrupted)).until(deadline);
@@ -91,10 +92,7 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
             time_phases: config.time_phases,
             tally: Mutex::new(Tally::default()),
         };
-        // A key's own code: its comparison, its hash.
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job.predict(hints))) {
-            return Err(Cause::Panicked { index: 0, message: panic_message(payload) });
-        }
+        job.predict(hints);
         match job.attach() {
             true => Ok(job),
             false => Err(Cause::Malformed("what is executed elsewhere belongs to another block")),
@@ -153,16 +151,17 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
             cancel.detach(&self.signals);
         }
         let committed = self.scheduler.frontier();
+        let Committed { outputs, cause, .. } = self.committer.into_inner();
+        let (store, tally) = (self.store, self.tally);
         // A key's comparison or a value's clone may panic here too. Then there is nothing that could be handed out.
-        let batch = match catch_unwind(AssertUnwindSafe(|| self.store.outcome(committed))) {
-            Ok(batch) => batch,
+        let gather = || (store.outcome(committed), tally.into_inner().into_stats());
+        let (batch, mut stats) = match catch_unwind(AssertUnwindSafe(gather)) {
+            Ok(gathered) => gathered,
             Err(payload) => {
-                let index = committed.saturating_sub(1);
-                return Err(failed(Cause::Panicked { index, message: panic_message(payload) }));
+                let panicked = || Cause::Panicked { index: committed, message: panic_message(payload) };
+                return Err(failed(cause.unwrap_or_else(panicked)));
             }
         };
-        let Committed { outputs, cause, .. } = self.committer.into_inner();
-        let mut stats = self.tally.into_inner().into_stats();
         stats.transactions = outputs.len() as u64;
         stats.wall = began.elapsed();
         let committed = BlockOutput { outputs, batch, committed, stats };

@@ -18,7 +18,7 @@ impl Places {
         given: usize,
         elsewhere: Option<&Elsewhere<K, V>>,
     ) -> Result<Self, &'static str> {
-        let len = given + elsewhere.map_or(0, |elsewhere| elsewhere.declared().len());
+        let len = given.saturating_add(elsewhere.map_or(0, |elsewhere| elsewhere.declared().len()));
         if len >= TxIndex::MAX as usize {
             return Err("it has more transactions than can be counted");
         }
@@ -28,7 +28,9 @@ impl Places {
         }
         let mut given = 0..given;
         let here = |place| if elsewhere.declared().contains_key(&place) { None } else { given.next() };
-        Ok(Places::Some((0..len as TxIndex).map(here).collect()))
+        #[expect(clippy::cast_possible_truncation, reason = "less than the largest index, see above")]
+        let places = 0..len as TxIndex;
+        Ok(Places::Some(places.map(here).collect()))
     }
 
     /// Which of the given transactions is at `place`.

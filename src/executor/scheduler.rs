@@ -113,8 +113,9 @@ impl<R> Scheduler<R> {
         }
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "built from an index")]
     pub(crate) fn len(&self) -> TxIndex {
-        self.txs.len() as TxIndex // built from a TxIndex
+        self.txs.len() as TxIndex
     }
 
     /// The lowest transaction not committed. Acquire, with the release in [`commit`](Self::commit): the writes of all

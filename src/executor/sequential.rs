@@ -2,11 +2,11 @@
 
 use super::error::{BaseError, BlockError, BlockResult, Cause, failed, panic_message};
 use super::output::BlockOutput;
+use super::places::Places;
 use super::stats::Tally;
 use super::vm::{Commit, OnCommit, Vm};
 use crate::kv::KvRead;
 use crate::multiversion::{Finished, SequentialState, Taint, TxIndex, TxView};
-use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -22,61 +22,63 @@ pub fn execute_sequentially<S, V>(
     snapshot: &S,
     block: &[V::Transaction],
     vm: &V,
-    on_commit: Option<OnCommit<'_, V>>,
-) -> BlockResult<V>
-where
-    S: KvRead<Key = V::Key, Value = V::Value>,
-    V: Vm,
-{
-    let at_hand = Cell::new(0);
-    // The machine and the hook are caught where they run. What is left is a key's comparison, a value's clone.
-    catch_unwind(AssertUnwindSafe(|| run(snapshot, block, vm, on_commit, &at_hand))).unwrap_or_else(|payload| {
-        Err(failed(Cause::Panicked { index: at_hand.get(), message: panic_message(payload) }))
-    })
-}
-
-fn run<S, V>(
-    snapshot: &S,
-    block: &[V::Transaction],
-    vm: &V,
     mut on_commit: Option<OnCommit<'_, V>>,
-    at_hand: &Cell<TxIndex>,
 ) -> BlockResult<V>
 where
     S: KvRead<Key = V::Key, Value = V::Value>,
     V: Vm,
 {
     let began = Instant::now();
-    let mut state = SequentialState::new(snapshot.clone().into_dyn());
+    if let Err(why) = Places::new::<V::Key, V::Value>(block.len(), None) {
+        return Err(failed(Cause::Malformed(why)));
+    }
     let mut outputs = Vec::with_capacity(block.len());
     let mut executions = 0;
-    let mut cause = None;
-    for (index, transaction) in (0..TxIndex::MAX).zip(block) {
-        executions += 1;
-        at_hand.set(index);
-        match step(&mut state, index, transaction, vm, &mut on_commit) {
-            Ok((output, flow)) => {
-                outputs.push(output);
-                if flow.is_break() {
+    let mut run = || {
+        let mut state = SequentialState::new(snapshot.clone().into_dyn());
+        let mut cause = None;
+        for (index, transaction) in (0..TxIndex::MAX).zip(block) {
+            executions += 1;
+            match step(&mut state, index, transaction, vm, &mut on_commit) {
+                Ok((output, flow)) => {
+                    outputs.push(output);
+                    if flow.is_break() {
+                        break;
+                    }
+                }
+                Err(stop) => {
+                    cause = Some(stop);
                     break;
                 }
             }
-            Err(stop) => {
-                cause = Some(stop);
-                break;
-            }
         }
-    }
+        (state.into_batch(), cause)
+    };
+    // What transactions and hook do is caught where they run. What is left is a key's comparison, a value's clone: it may
+    // have cut short the taking over of a transaction's writes.
+    let (batch, cause) = match catch_unwind(AssertUnwindSafe(&mut run)) {
+        Ok(done) => done,
+        Err(payload) => {
+            let message = panic_message(payload);
+            return Err(failed(Cause::Panicked { index: committed(&outputs), message }));
+        }
+    };
     let mut stats = Tally::default().into_stats();
     stats.transactions = outputs.len() as u64;
     stats.executions = executions;
-    let (committed, batch) = (outputs.len() as TxIndex, state.into_batch());
+    let committed = committed(&outputs);
     stats.wall = began.elapsed();
     let output = BlockOutput { outputs, batch, committed, stats };
     match cause {
         None => Ok(output),
         Some(cause) => Err(Box::new(BlockError { cause, committed: output })),
     }
+}
+
+/// How many transactions gave `outputs`.
+#[expect(clippy::cast_possible_truncation, reason = "there are no more than indices")]
+fn committed<O>(outputs: &[O]) -> TxIndex {
+    outputs.len() as TxIndex
 }
 
 fn step<V: Vm>(

@@ -59,18 +59,19 @@ pub struct Aborts {
 impl Aborts {
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.read + self.range + self.blocked + self.lost + self.refused + self.failed
+        let causes = [self.read, self.range, self.blocked, self.lost, self.refused, self.failed];
+        causes.into_iter().fold(0, u64::saturating_add)
     }
 }
 
 impl std::ops::AddAssign for Aborts {
     fn add_assign(&mut self, other: Self) {
-        self.read += other.read;
-        self.range += other.range;
-        self.blocked += other.blocked;
-        self.lost += other.lost;
-        self.refused += other.refused;
-        self.failed += other.failed;
+        self.read = self.read.saturating_add(other.read);
+        self.range = self.range.saturating_add(other.range);
+        self.blocked = self.blocked.saturating_add(other.blocked);
+        self.lost = self.lost.saturating_add(other.lost);
+        self.refused = self.refused.saturating_add(other.refused);
+        self.failed = self.failed.saturating_add(other.failed);
     }
 }
 

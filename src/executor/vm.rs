@@ -13,6 +13,9 @@ use std::ops::ControlFlow;
 /// It runs on a thread of a rayon pool whose other threads are busy executing: `join` and parallel iterators work, on this
 /// thread alone. `rayon::broadcast`, or blocking on something spawned into the pool, would wait for ever.
 ///
+/// A panic ends the block as an error does. One that comes out of the view is not to be caught in the transaction: what it
+/// interrupted may not be recorded.
+///
 /// A transaction that fails in the user's sense (reverts, runs out of gas) is an output, not an error.
 pub trait Vm: Sync {
     /// The keys of the state.

@@ -30,11 +30,13 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
     pub(super) fn run(mut self) {
         let job = self.job;
         // User code that runs on its own is caught where it runs. What is left is a key's comparison, a value's clone: the
-        // block ends for everybody, and the error names what was at hand.
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.work())) {
+        // block ends for everybody, and the error names what was at hand. No panic leaves a worker: the pool would pass it
+        // on to the caller past all that ends a block.
+        let worked = catch_unwind(AssertUnwindSafe(|| self.work()));
+        let told = catch_unwind(AssertUnwindSafe(|| job.tally.lock().add(self.tally)));
+        if let Err(payload) = worked.and(told) {
             job.fail(Cause::Panicked { index: self.at_hand, message: panic_message(payload) });
         }
-        job.tally.lock().add(self.tally);
     }
 
     fn work(&mut self) {

@@ -20,12 +20,13 @@ use std::cmp::Ordering;
 /// An iterator over several ordered sources, newest first; of several entries for a key the newest source's stands.
 ///
 /// Sources must be strictly ascending from the front and descending from the back. A source's error is yielded when the
-/// walk needs an entry of that source, and ends it.
+/// walk needs an entry of that source, and ends it. So does a panic in a source or in a key's `Ord`.
 #[derive(Debug)]
 pub struct MergeIter<K, P, E, S> {
     sources: SmallVec<[Source<K, P, E, S>; 3]>,
     /// Whether a source was found used up since they were last gone through: those are left out of the comparing.
     spent: bool,
+    /// After an error, and after a panic in a step.
     failed: bool,
 }
 
@@ -97,19 +98,23 @@ impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> MergeIter<K, P
         if self.failed {
             return None;
         }
+        self.failed = true; // stays so if a source or a comparison panics: an entry taken and one it hides may be apart
+        let entry = self.next_at(end);
+        self.failed = matches!(entry, Some(Err(_)));
+        entry
+    }
+
+    fn next_at(&mut self, end: End) -> Option<Entry<K, P, E>> {
         if self.spent {
             self.drop_spent();
         }
         if let [only] = self.sources.as_mut_slice() {
-            let entry = only.pop(end); // nothing to compare with
-            self.failed = matches!(entry, Some(Err(_)));
-            return entry;
+            return only.pop(end); // nothing to compare with
         }
         let winner = self.winner(end)?;
         let entry = self.sources.get_mut(winner)?.take(end)?;
-        match &entry {
-            Ok((key, _)) => self.drop_shadowed(winner, end, key),
-            Err(_) => self.failed = true,
+        if let Ok((key, _)) = &entry {
+            self.drop_shadowed(winner, end, key);
         }
         Some(entry)
     }
@@ -147,7 +152,7 @@ impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> MergeIter<K, P
 
     /// Older entries of `key` are hidden by the winner's. Every source has been peeked at `end` by now.
     fn drop_shadowed(&mut self, winner: usize, end: End, key: &K) {
-        for source in self.sources.iter_mut().skip(winner + 1) {
+        for source in self.sources.iter_mut().skip(winner.saturating_add(1)) {
             if matches!(source.peek(end), Some(Ok((shadowed, _))) if shadowed == key) {
                 source.take(end);
             }

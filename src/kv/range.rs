@@ -69,7 +69,7 @@ impl KeyRange<Bytes> {
         let end = prefix.iter().rposition(|&byte| byte != u8::MAX).map_or(Bound::Unbounded, |last| {
             let mut end = prefix.get(..=last).unwrap_or_default().to_vec();
             if let Some(byte) = end.last_mut() {
-                *byte += 1; // it is not 0xff: `rposition` looked for that
+                *byte = byte.saturating_add(1); // it is not 0xff: `rposition` looked for that
             }
             Bound::Excluded(Bytes::from(end))
         });

@@ -10,10 +10,13 @@ use std::fmt::Debug;
 /// The entries of a range of a map, from both ends. It holds the map, which costs O(1) to clone and never changes: the
 /// walk outlives whatever it was taken from, and no write anywhere shows in it.
 ///
-/// Opening costs one allocation and O(log n), or nothing over an empty map; a step clones the key and the value.
+/// Opening costs one allocation and O(log n), or nothing over an empty map; a step clones the key and the value. A panic
+/// of either clone ends the walk.
 pub struct MapWalk<K: Ord + Clone + 'static, T: Clone + 'static> {
     /// `None` over an empty map.
     inner: Option<Inner<K, T>>,
+    /// Nothing left, or a clone panicked.
+    ended: bool,
 }
 
 #[self_referencing]
@@ -28,22 +31,33 @@ impl<K: Ord + Clone, T: Clone> MapWalk<K, T> {
     /// Walks `range` of `map`; an inverted or empty range yields nothing.
     pub fn new(map: &OrdMap<K, T>, range: KeyRange<K>) -> Self {
         let some = !map.is_empty() && !range.is_empty();
-        Self { inner: some.then(|| Inner::new(map.clone(), |map| map.range(range))) }
+        Self { inner: some.then(|| Inner::new(map.clone(), |map| map.range(range))), ended: !some }
+    }
+
+    /// The entry that `take` takes, cloned.
+    fn step<'s>(
+        &'s mut self,
+        take: impl for<'m> FnOnce(&'s mut RangedIter<'m, K, T, DefaultSharedPtr>) -> Option<(&'s K, &'s T)>,
+    ) -> Option<(K, T)> {
+        let inner = self.inner.as_mut().filter(|_| !self.ended)?;
+        self.ended = true; // until the entry is whole
+        let (key, value) = inner.with_entries_mut(take)?;
+        let entry = (key.clone(), value.clone());
+        self.ended = false;
+        Some(entry)
     }
 }
 
 impl<K: Ord + Clone, T: Clone> Iterator for MapWalk<K, T> {
     type Item = (K, T);
     fn next(&mut self) -> Option<(K, T)> {
-        let (key, value) = self.inner.as_mut()?.with_entries_mut(|entries| entries.next())?;
-        Some((key.clone(), value.clone()))
+        self.step(|entries| entries.next())
     }
 }
 
 impl<K: Ord + Clone, T: Clone> DoubleEndedIterator for MapWalk<K, T> {
     fn next_back(&mut self) -> Option<(K, T)> {
-        let (key, value) = self.inner.as_mut()?.with_entries_mut(|entries| entries.next_back())?;
-        Some((key.clone(), value.clone()))
+        self.step(|entries| entries.next_back())
     }
 }
 

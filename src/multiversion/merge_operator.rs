@@ -7,8 +7,8 @@ use std::fmt::Debug;
 /// A transaction that only adds to a counter need not read it: it leaves an operand, and whoever reads the key resolves
 /// the operands below it. Two such transactions do not conflict.
 ///
-/// The functions must be pure and total. `merge` never makes a key absent, so that a key with operands exists whatever
-/// lies below it.
+/// The functions must be pure and total; a panic in one ends the block, unless the run it happened in is discarded.
+/// `merge` never makes a key absent, so that a key with operands exists whatever lies below it.
 ///
 /// ```
 /// use cachekv::multiversion::MergeOperator;

@@ -173,17 +173,10 @@ impl<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> ViewKeys<'v, 'a, K, V, M>
         if self.ended {
             return None;
         }
-        match self.advance(end) {
-            Ok(Some(entry)) => Some(Ok(entry)),
-            Ok(None) => {
-                self.ended = true;
-                None
-            }
-            Err(error) => {
-                self.ended = true;
-                Some(Err(error))
-            }
-        }
+        self.ended = true; // after a panic too
+        let entry = self.advance(end).transpose()?;
+        self.ended = entry.is_err();
+        Some(entry)
     }
 
     fn advance(&mut self, end: End) -> Result<Option<(K, Option<V>)>, ViewError> {

@@ -11,7 +11,11 @@ pub fn grouped(number: u64) -> String {
     separated(&number.to_string())
 }
 
-/// `number` with a comma between thousands and `decimals` places; a dash for what is no number.
+/// The places of the smallest number.
+const MOST_DECIMALS: usize = 1074;
+
+/// `number` with a comma between thousands and `decimals` places, at most as many as a number can have; a dash for what is
+/// no number.
 ///
 /// ```
 /// assert_eq!(cachekv::report::grouped_decimal(-1234.56, 1), "-1,234.6");
@@ -21,6 +25,7 @@ pub fn grouped_decimal(number: f64, decimals: usize) -> String {
     if !number.is_finite() {
         return "-".into();
     }
+    let decimals = decimals.min(MOST_DECIMALS); // formatting panics beyond a limit of its own
     let text = format!("{:.decimals$}", number.abs());
     // The sign goes by what is left after rounding: -0.04 is 0.0.
     let negative = number < 0.0 && text.bytes().any(|byte| (b'1'..=b'9').contains(&byte));
@@ -71,6 +76,7 @@ mod tests {
     fn decimals_round_and_carry() {
         assert_eq!(grouped_decimal(999.96, 1), "1,000.0");
         assert_eq!(grouped_decimal(0.0, 2), "0.00");
+        assert_eq!(grouped_decimal(1.5, usize::MAX), format!("1.5{}", "0".repeat(1073)), "and does not panic");
         assert_eq!(grouped_decimal(-0.04, 1), "0.0");
         assert_eq!(grouped_decimal(1999.5, 0), "2,000");
         assert_eq!(grouped_decimal(f64::INFINITY, 2), "-");

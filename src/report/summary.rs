@@ -61,31 +61,33 @@ impl<K> Default for Summary<K> {
 impl<K: Key> Summary<K> {
     /// Adds a block.
     pub fn add_block(&mut self, stats: &BlockStats<K>) {
-        self.blocks += 1;
-        self.transactions += stats.transactions;
-        self.executions += stats.executions;
+        self.blocks = self.blocks.saturating_add(1);
+        self.transactions = self.transactions.saturating_add(stats.transactions);
+        self.executions = self.executions.saturating_add(stats.executions);
         self.aborts += stats.aborts;
-        self.parallel += stats.wall;
+        self.parallel = self.parallel.saturating_add(stats.wall);
         self.add_conflicts(stats.conflicts.iter().map(|(key, times)| (key, *times)));
     }
 
     /// Adds what a block took one transaction after the other.
     pub fn add_sequential(&mut self, time: Duration) {
-        *self.sequential.get_or_insert_default() += time;
+        let so_far = self.sequential.get_or_insert_default();
+        *so_far = so_far.saturating_add(time);
     }
 
     /// Adds what making a block durable took.
     pub fn add_flush(&mut self, time: Duration) {
-        *self.flush.get_or_insert_default() += time;
+        let so_far = self.flush.get_or_insert_default();
+        *so_far = so_far.saturating_add(time);
     }
 
     /// Adds all that `other` has.
     pub fn add(&mut self, other: &Self) {
-        self.blocks += other.blocks;
-        self.transactions += other.transactions;
-        self.executions += other.executions;
+        self.blocks = self.blocks.saturating_add(other.blocks);
+        self.transactions = self.transactions.saturating_add(other.transactions);
+        self.executions = self.executions.saturating_add(other.executions);
         self.aborts += other.aborts;
-        self.parallel += other.parallel;
+        self.parallel = self.parallel.saturating_add(other.parallel);
         other.sequential.into_iter().for_each(|time| self.add_sequential(time));
         other.flush.into_iter().for_each(|time| self.add_flush(time));
         self.add_conflicts(other.conflicts.iter().map(|(key, times)| (key, *times)));
@@ -116,7 +118,8 @@ impl<K: Key> Summary<K> {
 
     fn add_conflicts<'k>(&mut self, conflicts: impl Iterator<Item = (&'k K, u64)>) {
         for (key, times) in conflicts {
-            *self.conflicts.entry(key.clone()).or_default() += times;
+            let so_far = self.conflicts.entry(key.clone()).or_default();
+            *so_far = so_far.saturating_add(times);
         }
         // A run of a million blocks must not remember every key that ever was in somebody's way.
         if self.conflicts.len() > REMEMBERED.0 {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("sync", &[]),
     ("kv", &["sync"]),
+    ("restore", &["kv", "sync"]),
     ("cachekv", &["kv", "sync"]),
     ("multiversion", &["kv", "sync"]),
     ("executor", &["multiversion", "kv", "sync"]),

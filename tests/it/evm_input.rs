@@ -245,6 +245,17 @@ fn wrong_fields_of_the_state_are_named_with_their_account() {
     assert_eq!(said, "pre_state.json: the key \"alice\" is not an address of 20 bytes in hex");
 }
 
+/// A key of an object may have any length: told whole, it made the error as long.
+#[test]
+fn a_long_name_is_told_in_part() {
+    let long = "k".repeat(1 << 20);
+    let said = Folder::says(|folder| folder.pre_state[CONTRACT]["storage"] = json!({ format!("0x{long}"): "0x0" }));
+    assert!(said.len() < 400, "{} bytes", said.len());
+    let codes = json!({ long.as_str(): 7 }).to_string();
+    let said = Codes::parse(Path::new("codes.json"), codes.as_bytes()).unwrap_err().to_string();
+    assert!(said.len() < 400 && said.starts_with("codes.json: kkkk"), "{} bytes", said.len());
+}
+
 #[test]
 fn a_sender_that_must_have_existed_is_missed() {
     let said = Folder::says(|folder| {

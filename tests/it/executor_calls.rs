@@ -1,8 +1,11 @@
 //! Calling the executor: from inside a transaction, from several threads, with a switch and a deadline.
 
 use crate::acts::*;
-use cachekv::executor::{BlockExecutor, CancelToken, Cause, Commit, Options, execute_sequentially};
+use cachekv::executor::{
+    BlockExecutor, BlockResult, CancelToken, Cause, Commit, Elsewhere, Options, Vm, execute_sequentially,
+};
 use cachekv::kv::Op;
+use cachekv::multiversion::{NoMerge, TxView, ViewError};
 use rayon::prelude::*;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -30,6 +33,32 @@ fn loops(view: &View<'_>) -> Answer {
 }
 
 /// A worker that looks whether the block has stopped, is overtaken by the stop, and then goes to sleep, sleeps for ever.
+/// Transactions without size, so that there can be any number of them: it overflowed where it was added up.
+#[test]
+fn a_block_beyond_counting_is_refused() {
+    struct Nothing;
+    impl Vm for Nothing {
+        type Key = Key;
+        type Value = Value;
+        type Merge = NoMerge;
+        type Transaction = ();
+        type Output = ();
+        type Error = ViewError;
+        fn execute(&self, (): &(), _: &TxView<'_, Key, Value>) -> Result<(), ViewError> {
+            Ok(())
+        }
+    }
+    static ENDLESS: [(); usize::MAX] = [(); usize::MAX];
+    let refused = |done: BlockResult<Nothing>| {
+        let error = done.unwrap_err();
+        assert!(matches!(error.cause, Cause::Malformed(_)), "{:?}", error.cause);
+    };
+    refused(execute_sequentially(&base(&[]), &ENDLESS, &Nothing, None));
+    refused(TWO.execute(&base(&[]), &ENDLESS, &Nothing));
+    let options = Options { elsewhere: Some(Elsewhere::new([(0, vec![1])])), ..Options::default() };
+    refused(TWO.execute_with(&base(&[]), &ENDLESS, &Nothing, options));
+}
+
 #[test]
 fn no_worker_sleeps_through_the_end_of_a_block() {
     let executor = BlockExecutor::new(8).unwrap();

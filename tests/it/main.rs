@@ -22,6 +22,9 @@ mod cli;
 /// The program on Ethereum blocks.
 #[cfg(all(feature = "cli", feature = "evm"))]
 mod cli_evm;
+/// The program on authenticated state.
+#[cfg(feature = "cli")]
+mod cli_restore;
 /// Every promise of a store, kept by every adapter.
 mod contract;
 /// Blocks in parallel against the oracle.
@@ -68,13 +71,20 @@ mod faults_blocks;
 mod faults_layers;
 /// Stores that fail or park on demand.
 mod faulty;
+/// The fuzz targets, each on its corpus and on random inputs.
+mod fuzz;
 /// The merge iterator against an ordered map.
 mod merge;
 /// Sequential execution over a `BTreeMap`, by code of its own.
 mod oracle;
+/// Panics in user code, wherever it is called.
+mod panics;
 /// The embedded store: opening, durability, damage.
 #[cfg(feature = "redb")]
 mod redb;
+/// Authenticated state, exported and restored.
+#[cfg(feature = "restore")]
+mod restore;
 /// Transactions that compute what they write from what they read.
 mod script;
 /// A state that cannot read one key.

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::chain::ACCOUNTS;
 use crate::failure::EXIT_STATUS;
 use crate::kind::Kind;
 use clap::error::ErrorKind;
@@ -16,6 +17,7 @@ Examples:
   cachekv run --workload hotkey                  everybody adds to one counter, and nobody conflicts
   cachekv run --accounts 2 --db /tmp/two.redb    nothing but conflicts
   cachekv run --json --blocks 10 | jq .total     one JSON document
+  cachekv run --state-root --db it.redb          with a Merkle root of the state after every block
 
 A store goes on with the workload, seed and accounts it was made with. Killing the program at any moment loses at most
 the blocks whose flush had not ended, and never a part of one.";
@@ -32,6 +34,10 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(Run),
+    Root(crate::root::RootArgs),
+    Prove(crate::prove::ProveArgs),
+    Verify(crate::prove::VerifyArgs),
+    Snapshot(crate::snapshot::SnapshotArgs),
     #[cfg(feature = "evm")]
     Evm(crate::evm::EvmArgs),
 }
@@ -60,7 +66,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = up_to(1_000_000))]
     pub(crate) txns: u64,
     /// Accounts; the order book has a market for every 100 [default: that of the store, 10000 for a new one]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(ACCOUNTS))]
     pub(crate) accounts: Option<u64>,
     /// What the transactions are drawn from [default: that of the store, 1 for a new one]
     #[arg(long, value_name = "N")]
@@ -74,6 +80,12 @@ pub(crate) struct Run {
     /// How long a reader rests between two walks; 0 keeps it walking, and a core busy
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 20, value_parser = up_to(60_000))]
     pub(crate) rest: u64,
+    /// Keep a state tree, and print the root after every block; a store that has a tree goes on with it in any case
+    #[arg(long)]
+    pub(crate) state_root: bool,
+    /// Blocks whose state root is kept, the newest; the tree's records that only older ones need are deleted
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) keep: u64,
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub(crate) json: bool,

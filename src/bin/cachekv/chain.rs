@@ -5,12 +5,16 @@ use crate::failure::Failure;
 use crate::kind::Kind;
 use bytes::Bytes;
 use cachekv::kv::KvRead;
+use std::ops::RangeInclusive;
 
 /// The key of the record: it sorts after all others.
 pub(crate) const KEY: &[u8] = b"\xffchain";
 
 /// What the record begins with: who wrote it, and in which form.
 const MARK: &[u8; 8] = b"blocks\x00\x01";
+
+/// How many accounts a store may have.
+pub(crate) const ACCOUNTS: RangeInclusive<u64> = 1..=1_000_000;
 
 /// What a store was made with, and how far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +46,13 @@ impl Chain {
         let &[workload, seed, accounts, height, transactions] = numbers else { return None };
         let [seed, accounts, height, transactions] = [seed, accounts, height, transactions].map(u64::from_be_bytes);
         let workload = Kind::ALL.into_iter().find(|kind| *kind as u64 == u64::from_be_bytes(workload))?;
-        rest.is_empty().then_some(Self { workload, seed, accounts, height, transactions })
+        (rest.is_empty() && ACCOUNTS.contains(&accounts)).then_some(Self {
+            workload,
+            seed,
+            accounts,
+            height,
+            transactions,
+        })
     }
 
     /// The chain of a state; `None` for a state without entries.
@@ -78,5 +88,9 @@ mod tests {
             assert_eq!(Chain::decode(&[&record[..], b"x"].concat()), None);
         }
         assert_eq!(Chain::decode(&[&MARK[..], &[9; 40]].concat()), None);
+        for accounts in [0, ACCOUNTS.end() + 1, u64::MAX] {
+            let chain = Chain { workload: Kind::Transfers, seed: 1, accounts, height: 3, transactions: 4 };
+            assert_eq!(Chain::decode(&chain.encode()), None, "{accounts} accounts");
+        }
     }
 }

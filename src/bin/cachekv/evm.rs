@@ -65,7 +65,7 @@ pub(crate) struct EvmArgs {
 /// # Errors
 /// What cannot be read; and, after all blocks were executed and printed, which of them are wrong.
 pub(crate) fn run(args: &EvmArgs) -> Result<String, Failure> {
-    let executor = BlockExecutor::new(args.threads as usize)
+    let executor = BlockExecutor::new(args.threads.try_into().unwrap_or(usize::MAX))
         .map_err(|error| Failure::System(format!("no threads to work with ({error}): ask for less with --threads")))?;
     let mut archives = BTreeMap::new();
     let mut rows = Vec::new();

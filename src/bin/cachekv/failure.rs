@@ -1,6 +1,7 @@
 //! What ends a command early: one line of words, and an exit status.
 
 use cachekv::kv::{self, OpenCause};
+use cachekv::restore;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use std::process::ExitCode;
 pub(crate) const EXIT_STATUS: &str = "\
 Exit status:
   0  everything went well, and every check held
-  1  parallel and sequential execution differ, or a state or a block is not as it must be
+  1  parallel and sequential execution differ, or a state, a block, a proof or a snapshot is not as it must be
   2  the command line, or what it asks of an existing store or of a block's files, is not possible
   3  the store or the operating system failed";
 
@@ -39,6 +40,24 @@ impl Failure {
 impl From<kv::Error> for Failure {
     fn from(error: kv::Error) -> Self {
         Failure::Store(error)
+    }
+}
+
+impl From<restore::Error> for Failure {
+    fn from(error: restore::Error) -> Self {
+        use restore::Error as E;
+        let words = error.to_string();
+        match error {
+            E::Read(error) | E::Write { source: error, .. } => Failure::Store(error),
+            E::Failed(cause) => Self::from(*cause),
+            E::Io { .. } | E::WriterPanicked => Failure::System(words),
+            E::NotEmpty | E::OtherRestore(_) => Failure::Usage(format!("{words}: name another file with --db")),
+            E::NoTree => Failure::Usage(format!("{words}: `cachekv run --state-root` makes one")),
+            E::Unfinished { .. } | E::NoVersion { .. } | E::NotAfter { .. } | E::Directory { .. } => {
+                Failure::Usage(words)
+            }
+            _ => Failure::Wrong(words),
+        }
     }
 }
 

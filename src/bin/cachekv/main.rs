@@ -5,19 +5,43 @@
 //! * `chain`: how far a store has come. `open`: finding or making it.
 //! * `readers`, `run`: executing blocks while somebody reads. `compare`: that two executions agree.
 //! * `evm`: real Ethereum blocks, with the feature of that name.
+//! * `root`, `prove`, `snapshot`: authenticated state: its root, proofs from it, and copies that are verified.
 //! * `outcome`: what came of it, as a table or as JSON.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss,
+        clippy::panic,
+        clippy::print_stderr,
+        clippy::print_stdout,
+        clippy::string_slice,
+        clippy::unreachable
+    )
+)]
+
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod args;
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod chain;
 mod compare;
 #[cfg(feature = "evm")]
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod evm;
 mod failure;
 mod kind;
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod open;
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod outcome;
+mod prove;
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod readers;
+mod root;
 mod run;
+mod snapshot;
 mod workload;
 
 use args::{Args, Command};
@@ -32,6 +56,10 @@ fn main() -> ExitCode {
     };
     let text = match args.command {
         Command::Run(run) => run::run(&run),
+        Command::Root(root) => root::run(&root),
+        Command::Prove(prove) => prove::prove(&prove),
+        Command::Verify(verify) => prove::verify(&verify),
+        Command::Snapshot(snapshot) => snapshot::run(&snapshot),
         #[cfg(feature = "evm")]
         Command::Evm(evm) => evm::run(&evm),
     };

@@ -5,6 +5,7 @@ use crate::chain::Chain;
 use crate::failure::Failure;
 use crate::kind::Kind;
 use crate::readers;
+use crate::root::check_finished;
 use crate::workload;
 use cachekv::cachekv::Store;
 use cachekv::kv::{KvStore, RedbStore};
@@ -36,6 +37,7 @@ pub(crate) fn open(args: &Run) -> Result<Opened, Failure> {
     };
     let file = RedbStore::create(&path)?;
     let state = file.snapshot()?;
+    check_finished(&state)?;
     let chain = match Chain::of(&state)? {
         Some(chain) => {
             agrees(&chain, args, &path)?;

@@ -7,6 +7,7 @@ use crate::workload::name_key;
 use bytes::Bytes;
 use cachekv::executor::{Aborts, BlockStats};
 use cachekv::report::{BlockTable, Summary, grouped, grouped_decimal};
+use cachekv::restore::Hash;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +20,12 @@ pub(crate) struct Rows {
     /// Blocks to a row.
     width: u64,
     rows: Vec<Summary<Bytes>>,
+    /// The state root after each block, where there is a tree.
+    roots: Vec<(u64, Hash)>,
 }
+
+/// How many of the most contended keys are told.
+const KEYS: usize = 10;
 
 /// About how many rows there are at most: what a person still reads.
 const ROWS: u64 = 10;
@@ -27,7 +33,12 @@ const ROWS: u64 = 10;
 impl Rows {
     /// For `blocks` blocks after the height `from`.
     pub(crate) fn new(from: u64, blocks: u64) -> Self {
-        Self { from, width: blocks.div_ceil(ROWS).max(1), rows: Vec::new() }
+        Self { from, width: blocks.div_ceil(ROWS).max(1), rows: Vec::new(), roots: Vec::new() }
+    }
+
+    /// Notes the state root after the block of this height.
+    pub(crate) fn rooted(&mut self, height: u64, root: Option<Hash>) {
+        self.roots.extend(root.map(|root| (height, root)));
     }
 
     /// Notes the execution of the block at `place` of the run, counted from 0.
@@ -43,7 +54,8 @@ impl Rows {
 
     /// Notes the flush of the block at `place`.
     pub(crate) fn flushed(&mut self, place: u64, time: Duration) {
-        let row = usize::try_from(place / self.width).ok().and_then(|row| self.rows.get_mut(row));
+        let row = place.checked_div(self.width).and_then(|row| usize::try_from(row).ok());
+        let row = row.and_then(|row| self.rows.get_mut(row));
         row.into_iter().for_each(|row| row.add_flush(time));
     }
 
@@ -55,8 +67,8 @@ impl Rows {
     /// First height, last height and figures of each row.
     fn iter(&self) -> impl Iterator<Item = (u64, u64, &Summary<Bytes>)> {
         self.rows.iter().scan(self.from, |before, row| {
-            let first = *before + 1;
-            *before += row.blocks;
+            let first = before.saturating_add(1);
+            *before = before.saturating_add(row.blocks);
             Some((first, *before, row))
         })
     }
@@ -92,10 +104,16 @@ impl Outcome {
             let label = if first == last { grouped(first) } else { format!("{}-{}", grouped(first), grouped(last)) };
             table.row(label, summary.clone());
         }
+        let root = |&(height, root): &(u64, Hash)| format!("block {}  root {root}\n", grouped(height));
+        let mut roots: String = self.rows.roots.iter().map(root).collect();
+        if !roots.is_empty() {
+            roots.push('\n');
+        }
         format!(
             "{workload}: {blocks} of {txns}, {work} µs of work each, on {threads}; \
              sequential and parallel execution agree\n\n\
              {table}\n\
+             {roots}\
              {walks} by {readers} meanwhile, each over one whole state\n\
              height {height} with {total} is durable in {path}, after {seconds} s; run again to go on\n",
             workload = self.last.workload,
@@ -131,6 +149,12 @@ impl Outcome {
             transactions_in_store: self.last.transactions,
             agree: true,
             elapsed_us: micros(self.elapsed),
+            state_roots: self
+                .rows
+                .roots
+                .iter()
+                .map(|(block, root)| Root { block: *block, root: root.to_string() })
+                .collect(),
             rows: self.rows.iter().map(|(first, last, row)| Figures::new(Some((first, last)), row)).collect(),
             total: Figures::new(None, &self.rows.total()),
             readers: Readers { threads: args.readers, walks: self.walks },
@@ -161,9 +185,17 @@ struct Document {
     /// A run whose executions differ has no document, but an exit status.
     agree: bool,
     elapsed_us: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    state_roots: Vec<Root>,
     rows: Vec<Figures>,
     total: Figures,
     readers: Readers,
+}
+
+#[derive(Serialize)]
+struct Root {
+    block: u64,
+    root: String,
 }
 
 #[derive(Serialize)]
@@ -210,7 +242,7 @@ struct Readers {
 impl Figures {
     fn new(blocks: Option<(u64, u64)>, summary: &Summary<Bytes>) -> Self {
         let Aborts { read, range, blocked, lost, refused, failed, .. } = summary.aborts;
-        let keys = summary.most_conflicted(ROWS as usize);
+        let keys = summary.most_conflicted(KEYS);
         Self {
             first_block: blocks.map(|(first, _)| first),
             last_block: blocks.map(|(_, last)| last),

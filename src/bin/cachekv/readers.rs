@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::workload::{Audit, name_key};
 use bytes::Bytes;
 use cachekv::kv::{KvRead, KvStore};
+use cachekv::restore::RESERVED;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -17,7 +18,7 @@ pub(crate) fn walk(state: &impl KvRead<Key = Bytes, Value = Bytes>) -> Result<Ch
     let wrong = |wrong| Failure::Wrong(format!("a snapshot of the store is not as it must be: {wrong}"));
     let mut audit = Audit::default();
     let mut last: Option<Bytes> = None;
-    for entry in state.range(..) {
+    for entry in state.range(..Bytes::from_static(RESERVED)) {
         let (key, value) = entry?;
         if last.as_ref().is_some_and(|last| *last >= key) {
             return Err(wrong(format!("{} comes out of order", name_key(&key))));

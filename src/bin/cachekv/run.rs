@@ -20,7 +20,8 @@ use crate::workload::{Fault, Labour, Machine, Receipt, block, name_key};
 use bytes::Bytes;
 use cachekv::cachekv::Store;
 use cachekv::executor::{BlockError, BlockExecutor, BlockOutput, Cause, execute_sequentially};
-use cachekv::kv::{self, KvStore, RedbStore};
+use cachekv::kv::{self, KvStore, RedbStore, WriteBatch};
+use cachekv::restore::{Hash, StateTree};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +33,7 @@ use std::time::{Duration, Instant};
 /// # Errors
 /// What ended it early.
 pub(crate) fn run(args: &Run) -> Result<String, Failure> {
-    let executor = BlockExecutor::new(args.threads as usize)
+    let executor = BlockExecutor::new(args.threads.try_into().unwrap_or(usize::MAX))
         .map_err(|error| Failure::System(format!("no threads to work with ({error}): ask for less with --threads")))?;
     let Opened { store, chain: first, path } = open(args)?;
     let machine = Machine { labour: Labour::measured(args.work) };
@@ -97,6 +98,8 @@ impl Driver<'_> {
             land(flight.take(), &mut rows)?;
             let mut batch = parallel.batch;
             batch.put(Bytes::from_static(chain::KEY), next.encode());
+            let (batch, root) = self.with_tree(batch, next.height)?;
+            rows.rooted(next.height, root);
             self.store.commit(batch)?;
             chain = next;
             flight = Some((place, spawn(scope, || timed(|| self.store.flush()))?));
@@ -108,6 +111,21 @@ impl Driver<'_> {
         land(flight, &mut rows)?;
         bar.finish_and_clear();
         Ok((chain, rows))
+    }
+
+    /// A block's batch with the records of its state tree, if there is to be one, and the root.
+    fn with_tree(
+        &self,
+        batch: WriteBatch<Bytes, Bytes>,
+        height: u64,
+    ) -> Result<(WriteBatch<Bytes, Bytes>, Option<Hash>), Failure> {
+        let tree = StateTree::open(self.store.snapshot()?)?;
+        if !self.args.state_root && tree.versions().is_none() {
+            return Ok((batch, None));
+        }
+        let update = tree.update(&batch, height, self.args.keep)?;
+        let root = update.root;
+        Ok((update.with(batch), Some(root)))
     }
 
     /// Executes the block after `chain` sequentially and in parallel, and compares.

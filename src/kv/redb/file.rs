@@ -9,29 +9,32 @@ use std::sync::Arc;
 /// The table of the entries.
 pub(super) const ENTRIES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("cachekv");
 
-/// A database whose closing cannot panic: after a panic in a commit, redb's own `drop` does.
-pub(super) struct Db(Option<Database>);
+/// Something of redb's whose going cannot panic: after a panic in a commit, redb's own `drop`s may.
+pub(super) struct Held<T>(Option<T>);
 
-impl Db {
-    pub(super) fn new(db: Database) -> Self {
-        Self(Some(db))
+/// A database, closed without a panic.
+pub(super) type Db = Held<Database>;
+
+impl<T> Held<T> {
+    pub(super) fn new(held: T) -> Self {
+        Self(Some(held))
     }
 
-    pub(super) fn get(&self) -> Result<&Database, redb::Error> {
+    pub(super) fn get(&self) -> Result<&T, redb::Error> {
         self.0.as_ref().ok_or(redb::Error::DatabaseClosed)
     }
 
-    pub(super) fn get_mut(&mut self) -> Result<&mut Database, redb::Error> {
+    pub(super) fn get_mut(&mut self) -> Result<&mut T, redb::Error> {
         self.0.as_mut().ok_or(redb::Error::DatabaseClosed)
     }
 }
 
-impl Drop for Db {
+impl<T> Drop for Held<T> {
     fn drop(&mut self) {
-        let db = self.0.take();
+        let held = self.0.take();
         // A database that is not closed properly is repaired when it is opened next.
-        let _closed = guarded(|| {
-            drop(db);
+        let _gone = guarded(|| {
+            drop(held);
             Ok(())
         });
     }
@@ -60,4 +63,22 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Resul
         let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("an assertion failed");
         Err(redb::Error::Corrupted(words.to_owned()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_panics_as_it_goes_goes_without_a_panic() {
+        struct Panics;
+        impl Drop for Panics {
+            fn drop(&mut self) {
+                std::panic::resume_unwind(Box::new("poisoned"));
+            }
+        }
+        let mut held = Held::new(Panics);
+        assert!(held.get().is_ok() && held.get_mut().is_ok());
+        drop(held);
+    }
 }

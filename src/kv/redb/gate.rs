@@ -75,7 +75,7 @@ impl StorageBackend for Gate {
             return Ok(len);
         }
         Ok(self.0.held.lock().iter().fold(len, |len, call| match call {
-            Call::Write { offset, data } => len.max(offset + data.len() as u64),
+            Call::Write { offset, data } => len.max(offset.saturating_add(data.len() as u64)),
             Call::Resize(len) => *len,
             Call::Sync => len,
         }))

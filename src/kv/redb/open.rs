@@ -55,7 +55,7 @@ fn create_beside(path: &Path) -> Result<(File, PathBuf), OpenCause> {
     loop {
         let beside = path.with_file_name(format!(".{name}.{}-{taken}.new", std::process::id()));
         match OpenOptions::new().read(true).write(true).create_new(true).open(&beside) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => taken += 1,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => taken = taken.saturating_add(1),
             file => return file.map(|file| (file, beside)).map_err(|error| not_opened(path, true, error)),
         }
     }

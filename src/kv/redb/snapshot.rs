@@ -1,7 +1,7 @@
 //! A state of the embedded store, and the walk over its entries.
 
 use super::super::{Error, KeyRange, KvRead};
-use super::file::{ENTRIES, OpenFile};
+use super::file::{ENTRIES, Held, OpenFile};
 use bytes::Bytes;
 use redb::{AccessGuard, Range, ReadOnlyTable, ReadableDatabase, StorageError};
 use std::fmt;
@@ -28,13 +28,13 @@ pub struct RedbIter {
 
 enum Walk {
     /// The range goes before the state that it reads from.
-    On(Box<EntryRange>, Arc<State>),
+    On(Box<Held<EntryRange>>, Arc<State>),
     Failed(Error),
     Done,
 }
 
 struct State {
-    entries: Entries, // before the file: it is of no use once that is closed
+    entries: Held<Entries>, // before the file: it is of no use once that is closed
     file: Arc<OpenFile>,
 }
 
@@ -42,7 +42,7 @@ impl RedbSnapshot {
     /// The current state of `file`.
     pub(super) fn new(file: &Arc<OpenFile>) -> Result<Self, Error> {
         let entries = file.read(|| Ok(file.db.get()?.begin_read()?.open_table(ENTRIES)?))?;
-        Ok(Self { state: Arc::new(State { entries, file: Arc::clone(file) }) })
+        Ok(Self { state: Arc::new(State { entries: Held::new(entries), file: Arc::clone(file) }) })
     }
 }
 
@@ -55,20 +55,20 @@ impl KvRead for RedbSnapshot {
     /// As [`KvRead::get`] says; copies the value out of the page cache, or out of the file.
     fn get(&self, key: &Bytes) -> Result<Option<Bytes>, Error> {
         let State { entries, file } = &*self.state;
-        file.read(|| Ok(entries.get(key.as_ref())?.map(|value| Bytes::copy_from_slice(value.value()))))
+        file.read(|| Ok(entries.get()?.get(key.as_ref())?.map(|value| Bytes::copy_from_slice(value.value()))))
     }
 
     fn contains(&self, key: &Bytes) -> Result<bool, Error> {
         let State { entries, file } = &*self.state;
-        file.read(|| Ok(entries.get(key.as_ref())?.is_some()))
+        file.read(|| Ok(entries.get()?.get(key.as_ref())?.is_some()))
     }
 
     fn scan(&self, range: KeyRange<Bytes>) -> RedbIter {
         let state = Arc::clone(&self.state);
         let bounds: (Bound<&[u8]>, Bound<&[u8]>) =
             (range.start_bound().map(|key| key.as_ref()), range.end_bound().map(|key| key.as_ref()));
-        let walk = match state.file.read(|| Ok(state.entries.range::<&[u8]>(bounds)?)) {
-            Ok(range) => Walk::On(Box::new(range), state),
+        let walk = match state.file.read(|| Ok(state.entries.get()?.range::<&[u8]>(bounds)?)) {
+            Ok(range) => Walk::On(Box::new(Held::new(range)), state),
             Err(error) => Walk::Failed(error),
         };
         RedbIter { walk }
@@ -86,7 +86,7 @@ impl RedbIter {
     ) -> Option<Result<(Bytes, Bytes), Error>> {
         if let Walk::On(range, state) = &mut self.walk {
             let entry = state.file.read(|| {
-                let entry = take(range).transpose()?;
+                let entry = take(range.get_mut()?).transpose()?;
                 Ok(entry.map(|(k, v)| (Bytes::copy_from_slice(k.value()), Bytes::copy_from_slice(v.value()))))
             });
             if let Ok(Some(entry)) = entry {

@@ -25,9 +25,11 @@ const ENTRY_LIMIT: usize = 3 << 30;
 /// gone; the last of them to go writes what makes the next opening quick, and blocks for that. After a crash the next
 /// opening walks the whole file once to repair it.
 ///
-/// Opening checks that the file is a store and that what it needs to begin is whole; it does not read every page.
-/// [`verify`](Self::verify) does. Damage that opening did not meet is an [`Error::Read`] where a read meets it, or, in the
-/// middle of a value, is not noticed.
+/// **Damage.** Opening checks that the file is a store and that what it needs to begin is whole; after a crash, which it
+/// repairs, it checks every page. Reads check nothing: damage to a page of a file that was closed properly is an
+/// [`Error::Read`] where a read can make no sense of the page, and otherwise goes unnoticed: an entry may be wrong, or
+/// missing. [`verify`](Self::verify) finds it; what passes that holds what was committed. A damaged page that says how large
+/// it is can make the database ask for up to 4 GiB of memory at once.
 ///
 /// After an input or output error the store refuses everything until it is opened again. If it was a commit that failed
 /// so, the file may then show that batch, always as a whole: committing it again is harmless.

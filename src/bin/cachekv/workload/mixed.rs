@@ -36,12 +36,12 @@ impl Mixed {
             40..65 => Mixed::Order(Order::draw(draw, accounts)),
             65..80 => Mixed::Count,
             80..99 => {
-                let bucket = draw.below(BUCKETS) as u8;
+                let bucket = bucket(draw);
                 let head = [b'j', bucket].into_iter().chain(height.to_be_bytes());
                 let entry = head.chain(index.to_be_bytes()).collect();
                 Mixed::Attempt { transfer: Transfer::draw(draw, accounts), entry, at_least: 1 + draw.below(100) }
             }
-            _ => Mixed::Sweep { bucket: draw.below(BUCKETS) as u8 },
+            _ => Mixed::Sweep { bucket: bucket(draw) },
         }
     }
 
@@ -59,6 +59,11 @@ impl Mixed {
             }
         }
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "there are few journals")]
+fn bucket(draw: &mut Draw) -> u8 {
+    draw.below(BUCKETS) as u8
 }
 
 /// The count before it stays, whatever becomes of it.
