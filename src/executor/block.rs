@@ -122,7 +122,7 @@ impl BlockExecutor {
     /// on them, or from inside a transaction, it makes a pool for itself.
     ///
     /// # Errors
-    /// [`BlockError`] with the committed prefix. Nothing was written to any store in any case.
+    /// [`BlockError`](super::BlockError) with the committed prefix. Nothing was written to any store in any case.
     pub fn execute<S, V>(&self, snapshot: &S, block: &[V::Transaction], vm: &V) -> BlockResult<V>
     where
         S: KvRead<Key = V::Key, Value = V::Value>,
