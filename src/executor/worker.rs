@@ -4,12 +4,12 @@ use super::cancel::CancelToken;
 use super::commit::Committed;
 use super::elsewhere::Elsewhere;
 use super::error::{BaseError, Cause, panic_message};
-use super::job::{Job, Operand, Run};
+use super::job::{Job, Run};
 use super::scheduler::{Task, Verdict};
 use super::stats::Tally;
 use super::vm::{Commit, Vm};
 use crate::kv::Op;
-use crate::multiversion::{Finished, Slots, Taint, TxIndex, TxView, Unsettled, Version, Write, validate};
+use crate::multiversion::{Finished, Taint, TxIndex, TxView, Unsettled, Version, Write, Written, validate};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -99,7 +99,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
     fn execute(&mut self, task: Task<Run<V>>) {
         let job = self.job;
         let Task { tx, incarnation, at_frontier, previous } = task;
-        let written = previous.map_or_else(Vec::new, |run| run.written);
+        let written = previous.map_or_else(Written::default, |run| run.written);
         let version = Version { tx, incarnation };
         self.at_hand = tx;
         self.tally.stats.executions += 1;
@@ -204,6 +204,7 @@ fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally:
         }
         state.outputs.push(output);
     }
+    job.store.frontier().advance(index + 1); // before a run can begin at the scheduler's
     job.scheduler.commit(index);
     if go_on.is_break() || index + 1 == job.scheduler.len() {
         job.stop();
@@ -264,7 +265,7 @@ fn called_hook<V: Vm>(
     state: &mut Committed<'_, V>,
     index: TxIndex,
     output: &V::Output,
-    written: &Slots<V::Key, V::Value, Operand<V>>,
+    written: &Written,
 ) -> Result<ControlFlow<()>, String> {
     let Some(hook) = &mut state.on_commit else { return Ok(ControlFlow::Continue(())) };
     let called = catch_unwind(AssertUnwindSafe(|| {

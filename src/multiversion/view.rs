@@ -12,6 +12,7 @@ use super::read_set::{PointRead, ReadSet};
 use super::seen::Seen;
 use super::sequential::SequentialSource;
 use super::slot::{Slot, Unread};
+use super::slots::SlotId;
 use super::store::MultiVersionStore;
 use super::validate::validate;
 use super::write_set::{Savepoint, WriteSet, Writes};
@@ -43,10 +44,11 @@ use std::fmt;
 pub struct TxView<'a, K: Key, V: Value, M: MergeOperator<K, V> = NoMerge> {
     pub(super) source: Source<'a, K, V, M>,
     version: Version,
-    /// When the run began, and whether it has since looked at a slot that has changed: until then all its answers come
-    /// from one state and agree.
-    began: u64,
+    /// When the run began, and whether it has since looked at a slot that has changed: until then its answers agree.
+    began: TxIndex,
     unsettled: Cell<bool>,
+    /// How many keys the directory had gained when the run walked its first range, if it has.
+    additions: Cell<Option<u64>>,
     pub(super) run: RefCell<Run<K, V, M::Operand>>,
 }
 
@@ -116,18 +118,13 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
     }
 
     fn over(source: Source<'a, K, V, M>, version: Version) -> Self {
-        let run = Run {
-            writes: WriteSet::default(),
-            reads: ReadSet::default(),
-            taint: None,
-            calls: 0,
-            next_look: LOOK_EVERY,
-        };
         let began = match &source {
-            Source::Speculative(store) => store.now(),
+            Source::Speculative(store) => store.frontier().now(),
             Source::Frontier(_) | Source::Sequential(_) => 0, // nothing is recorded, so nothing can disagree
         };
-        Self { source, version, began, unsettled: Cell::new(false), run: RefCell::new(run) }
+        let (writes, reads) = (WriteSet::default(), ReadSet::new(began));
+        let run = RefCell::new(Run { writes, reads, taint: None, calls: 0, next_look: LOOK_EVERY });
+        Self { source, version, began, unsettled: Cell::new(false), additions: Cell::new(None), run }
     }
 
     /// The transaction's place in the block.
@@ -166,21 +163,20 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
         let store = match &self.source {
             Source::Sequential(state) => return state.contains(key).map_err(|error| self.taint(Taint::Base(error))),
             Source::Frontier(store) => {
-                return store
-                    .slot(key)
-                    .exists(self.version.tx, store.base())
-                    .map(|(_, exists)| exists)
-                    .map_err(|unread| self.unread(unread));
+                let slot = store.slot(store.slots().intern(key));
+                let exists = slot.exists(self.version.tx, store.base());
+                return exists.map(|(_, exists)| exists).map_err(|unread| self.unread(unread));
             }
             Source::Speculative(store) => store,
         };
-        if let Some(point) = self.run.borrow().reads.points.get(key) {
+        let id = store.slots().intern(key);
+        if let Some(point) = self.run.borrow().reads.points.get(id) {
             return Ok(point.seen.exists());
         }
-        let slot = store.slot(key);
+        let slot = store.slot(id);
         slot.note_reader(self.version.tx);
         let (origin, exists) = slot.exists(self.version.tx, store.base()).map_err(|unread| self.unread(unread))?;
-        self.observe(key, PointRead { slot, origin, seen: Seen::Existence(exists) })?;
+        self.observe(slot, PointRead { slot: id, origin, seen: Seen::Existence(exists) })?;
         Ok(exists)
     }
 
@@ -208,7 +204,7 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
                 Some(Write::Put(value)) => Some(Some(value.clone())),
                 Some(Write::Delete) => Some(None),
                 Some(Write::Merge(_)) => None,
-                None => match run.reads.points.get(&key).map(|point| &point.seen) {
+                None => match self.observed(&run, &key) {
                     Some(Seen::Value(value)) => Some(value.clone()), // depended on already
                     _ => None,
                 },
@@ -269,9 +265,26 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
 
     /// To be told of every slot that was looked at, after the look.
     pub(super) fn looked_at(&self, slot: &Slot<K, V, M::Operand>) {
-        if slot.changed_since(self.began) {
+        let Source::Speculative(store) = &self.source else { return };
+        if slot.changed_since(self.began) || self.additions.get().is_some_and(|before| before != store.additions()) {
             self.unsettled.set(true);
         }
+    }
+
+    /// To be told before the first range is walked.
+    pub(super) fn begin_ranges(&self) {
+        if let (None, Source::Speculative(store)) = (self.additions.get(), &self.source) {
+            self.additions.set(Some(store.additions()));
+        }
+    }
+
+    /// What has been observed of `key`.
+    fn observed<'r>(&self, run: &'r Run<K, V, M::Operand>, key: &K) -> Option<&'r Seen<V>> {
+        let Source::Speculative(store) = &self.source else { return None };
+        if run.reads.points.len() == 0 {
+            return None;
+        }
+        run.reads.points.get(store.slots().find(key)?).map(|point| &point.seen)
     }
 
     /// Whether answers of this run can disagree.
@@ -331,32 +344,31 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
         let store = match &self.source {
             Source::Sequential(state) => return state.get(key).map_err(|error| self.taint(Taint::Base(error))),
             Source::Frontier(store) => {
-                let read = store.slot(key).read::<M>(self.version.tx, store.base());
+                let read = store.slot(store.slots().intern(key)).read::<M>(self.version.tx, store.base());
                 return read.map(|(_, value)| value).map_err(|unread| self.unread(unread));
             }
             Source::Speculative(store) => store,
         };
-        let earlier = self.run.borrow().reads.points.get(key).map(|point| (point.slot.clone(), point.seen.clone()));
-        let slot = match earlier {
-            Some((_, Seen::Value(value))) => return Ok(value), // answers repeat
-            Some((slot, Seen::Existence(_))) => slot,
-            None => store.slot(key),
-        };
+        let id = store.slots().intern(key);
+        if let Some(PointRead { seen: Seen::Value(value), .. }) = self.run.borrow().reads.points.get(id) {
+            return Ok(value.clone()); // answers repeat
+        }
+        let slot = store.slot(id);
         slot.note_reader(self.version.tx);
         let (origin, value) = slot.read::<M>(self.version.tx, store.base()).map_err(|unread| self.unread(unread))?;
-        self.observe(key, PointRead { slot, origin, seen: Seen::Value(value.clone()) })?;
+        self.observe(slot, PointRead { slot: id, origin, seen: Seen::Value(value.clone()) })?;
         Ok(value)
     }
 
     /// Records an observation, unless it contradicts an earlier one: then the run is lost.
-    fn observe(&self, key: &K, read: PointRead<K, V, M::Operand>) -> Result<(), ViewError> {
-        self.looked_at(&read.slot);
+    fn observe(&self, slot: &Slot<K, V, M::Operand>, read: PointRead<V>) -> Result<(), ViewError> {
+        self.looked_at(slot);
         let mut run = self.run.borrow_mut();
-        if self.is_unsettled() && !run.reads.agrees(key, &read.seen) {
+        if self.is_unsettled() && !run.reads.agrees(slot.key(), Some(read.slot), &read.seen) {
             drop(run);
             return Err(self.taint(Taint::Lost));
         }
-        run.reads.points.insert(key.clone(), read);
+        run.reads.points.put(slot.key(), read);
         Ok(())
     }
 
@@ -385,6 +397,14 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
         let mut run = self.run.borrow_mut();
         run.reads.ranges.push(RangeRead::new(range, own));
         run.reads.ranges.len() - 1
+    }
+
+    /// The slot of a key that a walk has come to, if it has one.
+    pub(super) fn known_slot(&self, key: &K) -> Option<SlotId> {
+        match &self.source {
+            Source::Speculative(store) => store.slots().find(key),
+            Source::Frontier(_) | Source::Sequential(_) => None, // nothing is recorded
+        }
     }
 }
 
