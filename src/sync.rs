@@ -397,7 +397,7 @@ mod model_side {
     }
 
     impl<T> AppendVec<T> {
-        pub(crate) fn with_capacity(_: usize) -> Self {
+        pub(crate) fn new() -> Self {
             let values = (0..1024).map(|_| std::sync::OnceLock::new()).collect(); // more than any model pushes
             Self { values, pushed: std::sync::atomic::AtomicUsize::new(0) }
         }

@@ -74,7 +74,7 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         let len = (block.len() + places.elsewhere()) as TxIndex;
         let signals = Block { interrupted: Arc::new(AtomicBool::new(false)), parking: Arc::new(Parking::default()) };
         let store =
-            MultiVersionStore::new(snapshot.clone().into_dyn(), 2 * block.len(), Arc::clone(&signals.interrupted))
+            MultiVersionStore::new(snapshot.clone().into_dyn(), block.len(), Arc::clone(&signals.interrupted))
                 .until(deadline);
         let run_ahead = config.run_ahead.saturating_mul(threads).try_into().unwrap_or(u32::MAX);
         let owed = |index| elsewhere.as_ref()?.declared().get(&index).map(|keys| keys.len());

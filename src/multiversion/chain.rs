@@ -102,10 +102,15 @@ impl<V: Clone, O: Clone> Chain<V, O> {
     where
         M: MergeOperator<K, V, Operand = O>,
     {
+        // Mostly there is a put on top.
+        let mut below_here = self.down_from(below).peekable();
+        if let Some(Entry { version, write: Some(Write::Put(value)) }) = below_here.peek() {
+            return Ok((Origin::Version(*version), Some(value.clone())));
+        }
         let mut operands: SmallVec<[&Operands<O>; 4]> = SmallVec::new();
         let mut topmost = None;
         let mut ground = None;
-        for Entry { version, write } in self.down_from(below) {
+        for Entry { version, write } in below_here {
             match write {
                 None => return Err(Unanswered::Estimate(version.tx)),
                 Some(Write::Merge(here)) => {

@@ -3,6 +3,7 @@
 //! Most blocks walk no range, so there is none until somebody does. Until then a slot is only marked; the first range
 //! enters all that are marked, and from then on each key enters with its first write, once, and stays until the end.
 
+use super::slot::Slot;
 use super::slots::{SlotId, Slots};
 use crate::kv::{Key, KeyRange, Value};
 use crate::sync::{AtomicU64, InsertOnlySet, OnceLock, Ordering, RwLock};
@@ -32,8 +33,7 @@ impl<K: Key> Directory<K> {
 
     /// Lists a slot unless it is. The caller puts no version into a chain before this has returned: a key that a point read
     /// can see is one that a range can see. Commit would find the difference; a run that began in between might not.
-    pub(crate) fn list<V: Value, O: Clone>(&self, id: SlotId, slots: &Slots<K, V, O>) {
-        let slot = slots.slot(id);
+    pub(crate) fn list<V: Value, O: Clone>(&self, id: SlotId, slot: &Slot<K, V, O>) {
         if slot.is_listed() {
             return;
         }

@@ -26,10 +26,11 @@ pub(crate) struct PointRead<V> {
 #[derive(Debug)]
 pub(crate) struct Points<K, V> {
     reads: Vec<PointRead<V>>,
-    /// Where in `reads` each slot is, once there are more than a few. Fixed hash: slots are numbered by us.
-    places: HashTable<usize>,
+    /// Where in `reads` each slot is, once there are more than a few. Fixed hash: slots are numbered by us. Boxed, here and
+    /// below: a read set is moved about, and mostly has neither.
+    places: Option<Box<HashTable<usize>>>,
     /// The same by key, once a walk has asked.
-    by_key: Option<BTreeMap<K, usize>>,
+    by_key: Option<Box<BTreeMap<K, usize>>>,
 }
 
 /// Everything one execution has observed.
@@ -48,11 +49,8 @@ impl<K: Key, V: Value> Points<K, V> {
     }
 
     fn place(&self, slot: SlotId) -> Option<usize> {
-        if self.reads.len() <= FEW {
-            return self.reads.iter().position(|read| read.slot == slot);
-        }
-        let same = |place: &usize| self.reads.get(*place).is_some_and(|read| read.slot == slot);
-        self.places.find(hash(slot), same).copied()
+        let Some(places) = &self.places else { return self.reads.iter().position(|read| read.slot == slot) };
+        places.find(hash(slot), |place| self.reads.get(*place).is_some_and(|read| read.slot == slot)).copied()
     }
 
     /// Notes `read` of `key`, in place of an earlier observation of the same key.
@@ -68,12 +66,16 @@ impl<K: Key, V: Value> Points<K, V> {
             by_key.insert(key.clone(), at);
         }
         self.reads.push(read);
-        if at >= FEW {
-            let Self { reads, places, .. } = self;
-            let of = |place: &usize| reads.get(*place).map_or(0, |read| hash(read.slot));
-            for place in if at == FEW { 0 } else { at }..=at {
-                places.insert_unique(of(&place), place, of);
+        let Self { reads, places, .. } = self;
+        let of = |place: &usize| reads.get(*place).map_or(0, |read| hash(read.slot));
+        match places {
+            Some(places) => drop(places.insert_unique(of(&at), at, of)),
+            None if reads.len() > FEW => {
+                let mut all = HashTable::with_capacity(4 * FEW);
+                (0..=at).for_each(|place| drop(all.insert_unique(of(&place), place, of)));
+                *places = Some(Box::new(all));
             }
+            None => {}
         }
     }
 
@@ -89,7 +91,7 @@ impl<K: Key, V: Value> Points<K, V> {
     pub(crate) fn ordered<O: Clone>(&mut self, slots: &Slots<K, V, O>) -> Ordered<'_, K, V> {
         let by_key = self.by_key.get_or_insert_with(|| {
             let keyed = self.reads.iter().enumerate();
-            keyed.map(|(at, read)| (slots.slot(read.slot).key().clone(), at)).collect()
+            Box::new(keyed.map(|(at, read)| (slots.slot(read.slot).key().clone(), at)).collect())
         });
         Ordered { by_key, reads: &self.reads }
     }
@@ -117,7 +119,7 @@ fn hash(slot: SlotId) -> u64 {
 impl<K: Key, V: Value, O: Clone> ReadSet<K, V, O> {
     /// Nothing observed by a run that begins at `began`.
     pub(crate) fn new(began: TxIndex) -> Self {
-        let points = Points { reads: Vec::new(), places: HashTable::new(), by_key: None };
+        let points = Points { reads: Vec::new(), places: None, by_key: None };
         Self { began, points, ranges: Vec::new() }
     }
 

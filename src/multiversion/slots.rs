@@ -65,7 +65,7 @@ impl<K: Key, V: Value, O: Clone> Slots<K, V, O> {
             hasher: Hasher::default(),
             places: (0..places).map(|_| AtomicU64::new(FREE)).collect(),
             rest: (0..SHARDS).map(|_| RwLock::new(HashTable::new())).collect(),
-            slots: AppendVec::with_capacity(keys.min(1 << 20)),
+            slots: AppendVec::new(),
         }
     }
 
@@ -80,7 +80,7 @@ impl<K: Key, V: Value, O: Clone> Slots<K, V, O> {
     }
 
     /// The slot of `key`, made if it is not there: everybody gets the same one.
-    pub(crate) fn intern(&self, key: &K) -> SlotId {
+    pub(crate) fn intern(&self, key: &K) -> (SlotId, &Slot<K, V, O>) {
         let hash = self.hasher.hash_one(key);
         let mut made = None;
         for place in self.window(hash) {
@@ -89,15 +89,16 @@ impl<K: Key, V: Value, O: Clone> Slots<K, V, O> {
                 let id = *made.get_or_insert_with(|| self.make(key));
                 let mine = (hash >> 32 << 32) | (u64::from(id.0) + 1);
                 match place.compare_exchange(FREE, mine, Ordering::Release, Ordering::Acquire) {
-                    Ok(_) => return id,
+                    Ok(_) => return (id, self.slot(id)),
                     Err(quicker) => entry = quicker,
                 }
             }
-            if let Some(id) = self.matching(entry, hash, key) {
-                return id; // what may have been made is never found, and stays without a version
+            if let Some(found) = self.matching(entry, hash, key) {
+                return found; // what may have been made is never found, and stays without a version
             }
         }
-        self.intern_in_rest(hash, key, made)
+        let id = self.intern_in_rest(hash, key, made);
+        (id, self.slot(id))
     }
 
     /// The slot of `key`, if it has been touched.
@@ -108,7 +109,7 @@ impl<K: Key, V: Value, O: Clone> Slots<K, V, O> {
             if entry == FREE {
                 return None;
             }
-            if let Some(id) = self.matching(entry, hash, key) {
+            if let Some((id, _)) = self.matching(entry, hash, key) {
                 return Some(id);
             }
         }
@@ -130,10 +131,14 @@ impl<K: Key, V: Value, O: Clone> Slots<K, V, O> {
     }
 
     /// The slot that `entry` names, if that is the slot of `key`.
-    fn matching(&self, entry: u64, hash: u64, key: &K) -> Option<SlotId> {
+    fn matching(&self, entry: u64, hash: u64, key: &K) -> Option<(SlotId, &Slot<K, V, O>)> {
+        if entry >> 32 != hash >> 32 {
+            return None;
+        }
         #[expect(clippy::cast_possible_truncation, reason = "the lower half is the number")]
         let id = SlotId((entry as u32).wrapping_sub(1));
-        (entry >> 32 == hash >> 32 && self.slot(id).key() == key).then_some(id)
+        let slot = self.slot(id);
+        (slot.key() == key).then_some((id, slot))
     }
 
     /// The places where the entry of a key with this hash may be, in the order in which everybody looks at them.
@@ -141,8 +146,7 @@ impl<K: Key, V: Value, O: Clone> Slots<K, V, O> {
         let mask = self.places.len() - 1;
         #[expect(clippy::cast_possible_truncation, reason = "any bits will do")]
         let start = hash as usize;
-        #[expect(clippy::indexing_slicing, reason = "masked by the number of places")]
-        (0..WIDTH).map(move |step| &self.places[start.wrapping_add(step) & mask])
+        (0..WIDTH).filter_map(move |step| self.places.get(start.wrapping_add(step) & mask)) // there are as many
     }
 
     fn shard(&self, hash: u64) -> &RwLock<HashTable<SlotId>> {

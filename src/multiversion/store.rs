@@ -112,9 +112,8 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
         let mut slots = Vec::with_capacity(writes.size_hint().0);
         for (key, write) in writes {
             merges |= matches!(write, Write::Merge(_));
-            let id = self.slots.intern(&key);
-            self.directory.list(id, &self.slots); // before its first version, so that ranges see what points see
-            let slot = self.slot(id);
+            let (id, slot) = self.slots.intern(&key);
+            self.directory.list(id, slot); // before its first version, so that ranges see what points see
             slot.put(version, Some(write), &self.frontier);
             readers_end = readers_end.max(slot.readers_end());
             slots.push(id);
@@ -133,7 +132,7 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
     /// Resolves the estimate of a transaction that is executed elsewhere (`None`: it did not write the key). It concerns
     /// those who wait for it and nobody else: the estimate was there before the first run, so no run has an answer.
     pub(crate) fn resolve_elsewhere(&self, tx: TxIndex, key: &K, write: Option<Write<V, M::Operand>>) {
-        let slot = self.slot(self.slots.intern(key));
+        let (_, slot) = self.slots.intern(key);
         match write {
             Some(write) => slot.put(Version { tx, incarnation: 0 }, Some(write), &self.frontier),
             None => slot.remove(tx),
@@ -150,9 +149,9 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
     /// Places estimates where `tx` is expected to write. Removed by the first execution that does not write there.
     pub(crate) fn predict<'k>(&self, tx: TxIndex, keys: impl IntoIterator<Item = &'k K>) -> Written {
         let predicted = keys.into_iter().map(|key| {
-            let id = self.slots.intern(key);
-            self.directory.list(id, &self.slots);
-            self.slot(id).put(Version { tx, incarnation: PREDICTED }, None, &self.frontier);
+            let (id, slot) = self.slots.intern(key);
+            self.directory.list(id, slot);
+            slot.put(Version { tx, incarnation: PREDICTED }, None, &self.frontier);
             id
         });
         Written { slots: predicted.collect(), merges: false }
@@ -167,7 +166,7 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
         obligations: &[(K, Operands<M::Operand>)],
     ) -> Result<(), Unsettled<K>> {
         for (key, operands) in obligations {
-            self.resolve(self.slot(self.slots.intern(key)), tx, operands)?;
+            self.resolve(self.slots.intern(key).1, tx, operands)?;
         }
         if !written.merges {
             return Ok(());

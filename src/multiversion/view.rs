@@ -49,6 +49,10 @@ pub struct TxView<'a, K: Key, V: Value, M: MergeOperator<K, V> = NoMerge> {
     unsettled: Cell<bool>,
     /// How many keys the directory had gained when the run walked its first range, if it has.
     additions: Cell<Option<u64>>,
+    /// Whether the run is tainted.
+    tainted: Cell<bool>,
+    /// How many calls it makes before it looks whether it is lost.
+    calls_left: Cell<usize>,
     pub(super) run: RefCell<Run<K, V, M::Operand>>,
 }
 
@@ -69,9 +73,6 @@ pub(super) struct Run<K: Key, V: Value, O: Clone> {
     pub(super) writes: WriteSet<K, V, O>,
     pub(super) reads: ReadSet<K, V, O>,
     taint: Option<Taint>,
-    /// Calls since the run began, and when it next looks whether it is lost.
-    calls: usize,
-    next_look: usize,
 }
 
 /// Why the execution's result cannot be used as it is.
@@ -123,8 +124,16 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
             Source::Frontier(_) | Source::Sequential(_) => 0, // nothing is recorded, so nothing can disagree
         };
         let (writes, reads) = (WriteSet::default(), ReadSet::new(began));
-        let run = RefCell::new(Run { writes, reads, taint: None, calls: 0, next_look: LOOK_EVERY });
-        Self { source, version, began, unsettled: Cell::new(false), additions: Cell::new(None), run }
+        Self {
+            source,
+            version,
+            began,
+            unsettled: Cell::new(false),
+            additions: Cell::new(None),
+            tainted: Cell::new(false),
+            calls_left: Cell::new(LOOK_EVERY),
+            run: RefCell::new(Run { writes, reads, taint: None }),
+        }
     }
 
     /// The transaction's place in the block.
@@ -163,17 +172,16 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
         let store = match &self.source {
             Source::Sequential(state) => return state.contains(key).map_err(|error| self.taint(Taint::Base(error))),
             Source::Frontier(store) => {
-                let slot = store.slot(store.slots().intern(key));
+                let (_, slot) = store.slots().intern(key);
                 let exists = slot.exists(self.version.tx, store.base());
                 return exists.map(|(_, exists)| exists).map_err(|unread| self.unread(unread));
             }
             Source::Speculative(store) => store,
         };
-        let id = store.slots().intern(key);
+        let (id, slot) = store.slots().intern(key);
         if let Some(point) = self.run.borrow().reads.points.get(id) {
             return Ok(point.seen.exists());
         }
-        let slot = store.slot(id);
         slot.note_reader(self.version.tx);
         let (origin, exists) = slot.exists(self.version.tx, store.base()).map_err(|unread| self.unread(unread))?;
         self.observe(slot, PointRead { slot: id, origin, seen: Seen::Existence(exists) })?;
@@ -299,35 +307,40 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
     /// Before every read: a run that is tainted stays so, one whose block stops ends, and one that has read much since
     /// it last looked looks whether what it read still holds, at an amortised cost of one check a read.
     pub(super) fn tick(&self) -> Result<(), ViewError> {
-        let (Source::Speculative(store) | Source::Frontier(store)) = &self.source else {
-            return self.tainted();
-        };
-        self.tainted()?;
+        if self.tainted.get() {
+            return self.run.borrow().taint.as_ref().map_or(Ok(()), |taint| Err(taint.error()));
+        }
+        let (Source::Speculative(store) | Source::Frontier(store)) = &self.source else { return Ok(()) };
         if store.is_interrupted() {
             return Err(self.taint(Taint::Stopped));
         }
-        let mut run = self.run.borrow_mut();
-        run.calls += 1;
-        if run.calls < run.next_look {
-            return Ok(());
+        match self.calls_left.get() {
+            0 => self.look(store),
+            left => {
+                self.calls_left.set(left - 1);
+                Ok(())
+            }
         }
-        run.next_look = run.calls + LOOK_EVERY.max(2 * run.reads.len());
+    }
+
+    /// Looks whether the run is lost, or its block's time over.
+    #[cold]
+    fn look(&self, store: &MultiVersionStore<K, V, M>) -> Result<(), ViewError> {
         if store.is_overdue() {
-            drop(run);
             return Err(self.taint(Taint::Stopped));
         }
+        let run = self.run.borrow();
+        self.calls_left.set(LOOK_EVERY.max(2 * run.reads.len()));
         // A frontier run has an empty read set, which always holds.
         let lost = validate(store, self.version.tx, &run.reads).is_err();
         drop(run);
         if lost { Err(self.taint(Taint::Lost)) } else { Ok(()) }
     }
 
-    fn tainted(&self) -> Result<(), ViewError> {
-        self.run.borrow().taint.as_ref().map_or(Ok(()), |taint| Err(taint.error()))
-    }
-
     /// Marks the run; the first mark stays.
+    #[cold]
     pub(super) fn taint(&self, taint: Taint) -> ViewError {
+        self.tainted.set(true);
         let mut run = self.run.borrow_mut();
         run.taint.get_or_insert(taint).error()
     }
@@ -344,16 +357,16 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
         let store = match &self.source {
             Source::Sequential(state) => return state.get(key).map_err(|error| self.taint(Taint::Base(error))),
             Source::Frontier(store) => {
-                let read = store.slot(store.slots().intern(key)).read::<M>(self.version.tx, store.base());
+                let (_, slot) = store.slots().intern(key);
+                let read = slot.read::<M>(self.version.tx, store.base());
                 return read.map(|(_, value)| value).map_err(|unread| self.unread(unread));
             }
             Source::Speculative(store) => store,
         };
-        let id = store.slots().intern(key);
+        let (id, slot) = store.slots().intern(key);
         if let Some(PointRead { seen: Seen::Value(value), .. }) = self.run.borrow().reads.points.get(id) {
             return Ok(value.clone()); // answers repeat
         }
-        let slot = store.slot(id);
         slot.note_reader(self.version.tx);
         let (origin, value) = slot.read::<M>(self.version.tx, store.base()).map_err(|unread| self.unread(unread))?;
         self.observe(slot, PointRead { slot: id, origin, seen: Seen::Value(value.clone()) })?;
