@@ -40,6 +40,28 @@ fn what_a_walk_passed_over_a_point_read_does_not_show() {
     });
 }
 
+/// The same where the key's version bears a moment before the run, whether or not a range had been walked before.
+#[test]
+fn what_a_walk_passed_over_is_not_shown_for_being_old() {
+    for walked_before in [false, true] {
+        explore(move || {
+            let block = Block::over(&[]);
+            let first = block.ready(1, |view| view.set(1, 20));
+            if walked_before {
+                assert!(walk(&block.view(0)).unwrap().is_empty());
+            }
+            let writer = beside(&block, move |block| block.publish(first).readers_end);
+            block.store.frontier().advance(1);
+            let both = block.observe(2, |view| {
+                let walked = walk(view);
+                (view.get(&1), walked)
+            });
+            writer.join().unwrap();
+            agreed(&block, 2, both, Some(20));
+        });
+    }
+}
+
 /// A writer that finds its key listed by another may rely on it: whoever sees its version sees the key in a walk.
 #[test]
 fn a_key_that_another_lists_is_listed() {
