@@ -62,6 +62,21 @@ fn what_a_walk_passed_over_is_not_shown_for_being_old() {
     }
 }
 
+/// A walk that comes across a key of the state below asks whether somebody has touched it.
+#[test]
+fn a_walk_finds_the_slot_of_a_key() {
+    explore(|| {
+        let block = Block::over(&[(1, 10)]);
+        let first = block.ready(0, |view| view.set(1, 20));
+        let writer = beside(&block, move |block| block.publish(first).readers_end);
+        if let Some(slot) = block.store.slots().find(&1) {
+            assert_eq!(*block.store.slot(slot).key(), 1);
+        }
+        writer.join().unwrap();
+        assert!(block.store.slots().find(&1).is_some());
+    });
+}
+
 /// A writer that finds its key listed by another may rely on it: whoever sees its version sees the key in a walk.
 #[test]
 fn a_key_that_another_lists_is_listed() {
