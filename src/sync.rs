@@ -83,7 +83,7 @@ mod real_side {
     use std::borrow::Borrow;
     use std::ops::RangeBounds;
     pub(crate) use std::sync::Arc;
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
     /// Lets a little time pass between two looks at what another thread does shortly: spins at first, longer each
     /// round, then gives up the rest of the time slice.
@@ -163,7 +163,7 @@ mod model_side {
     use shuttle as checker;
 
     pub(crate) use checker::sync::RwLockReadGuard;
-    pub(crate) use checker::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use checker::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
     use std::borrow::Borrow;
     use std::marker::PhantomData;
     use std::ops::{Deref, DerefMut, RangeBounds};
