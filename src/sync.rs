@@ -85,8 +85,8 @@ mod real_side {
     pub(crate) use parking_lot::{Mutex as TriedMutex, RwLock as TriedRwLock};
     use std::borrow::Borrow;
     use std::ops::RangeBounds;
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
     pub(crate) use std::sync::{Arc, OnceLock};
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
     /// Lets a little time pass between two looks at what another thread does shortly: spins at first, longer each
     /// round, then gives up the rest of the time slice.
@@ -166,7 +166,7 @@ mod model_side {
     use shuttle as checker;
 
     pub(crate) use checker::sync::RwLockReadGuard;
-    pub(crate) use checker::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use checker::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
     use std::borrow::Borrow;
     use std::marker::PhantomData;
     use std::ops::{Deref, DerefMut, RangeBounds};

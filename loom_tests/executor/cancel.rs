@@ -48,12 +48,8 @@ fn who_sleeps_finds_the_switch_thrown() {
         let worker = || {
             let (token, block) = (token.clone(), block.clone());
             thread::spawn(move || {
-                loop {
-                    let ticket = block.parking.ticket();
-                    if token.is_cancelled() {
-                        break;
-                    }
-                    block.parking.wait(ticket, None);
+                while !token.is_cancelled() {
+                    block.parking.wait(None, || !token.is_cancelled());
                 }
             })
         };

@@ -1,11 +1,12 @@
 //! Ordered commit: transactions become final one by one, in block order.
 //!
-//! Whoever finishes an execution asks for commits; one thread at a time makes them, and nobody waits for it. A request
+//! Whoever finishes the execution at the frontier asks for commits; one thread at a time makes them, and nobody waits for it. A request
 //! made while another thread commits is counted, and that thread looks again before it leaves: an execution that
 //! finished just after its last look is not forgotten.
 
 use super::error::Cause;
 use super::vm::{OnCommit, Vm};
+use super::window::Window;
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 pub(super) struct Committer<'o, V: Vm> {
@@ -18,13 +19,15 @@ pub(super) struct Committer<'o, V: Vm> {
 pub(super) struct Committed<'o, V: Vm> {
     pub(super) on_commit: Option<OnCommit<'o, V>>,
     pub(super) outputs: Vec<V::Output>,
+    /// How far the block is executed beyond what is committed.
+    pub(super) window: Window,
     /// Why the block ended early.
     pub(super) cause: Option<Cause<V::Error>>,
 }
 
 impl<'o, V: Vm> Committer<'o, V> {
-    pub(super) fn new(on_commit: Option<OnCommit<'o, V>>, len: usize) -> Self {
-        let state = Committed { on_commit, outputs: Vec::with_capacity(len), cause: None };
+    pub(super) fn new(on_commit: Option<OnCommit<'o, V>>, window: Window, len: usize) -> Self {
+        let state = Committed { on_commit, outputs: Vec::with_capacity(len), window, cause: None };
         Self { requests: AtomicUsize::new(0), state: Mutex::new(state) }
     }
 

@@ -11,6 +11,7 @@ use super::places::Places;
 use super::scheduler::Scheduler;
 use super::stats::Tally;
 use super::vm::Vm;
+use super::window::Window;
 use crate::kv::KvRead;
 use crate::multiversion::{MergeOperator, MultiVersionStore, Operands, ReadSet, TxIndex, Written};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
@@ -76,16 +77,17 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         let store =
             MultiVersionStore::new(snapshot.clone().into_dyn(), block.len(), Arc::clone(&signals.interrupted))
                 .until(deadline);
-        let run_ahead = config.run_ahead.saturating_mul(threads).try_into().unwrap_or(u32::MAX);
+        let most = config.run_ahead.saturating_mul(threads).try_into().unwrap_or(u32::MAX);
+        let window = Window::new(config.window, most, threads.try_into().unwrap_or(u32::MAX));
         let owed = |index| elsewhere.as_ref()?.declared().get(&index).map(|keys| keys.len());
-        let scheduler = Scheduler::new(len, run_ahead, Arc::clone(&signals.parking), owed);
+        let scheduler = Scheduler::new(len, threads, window.width(), Arc::clone(&signals.parking), owed);
         let job = Self {
             vm,
             block,
             places,
             store,
             scheduler,
-            committer: Committer::new(on_commit, block.len()),
+            committer: Committer::new(on_commit, window, block.len()),
             signals,
             cancel,
             deadline,
@@ -125,6 +127,14 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
             cancel.attach(&self.signals);
         }
         true
+    }
+
+    /// Whether a worker has nothing to do, and nobody tells it to leave.
+    pub(super) fn is_idle(&self) -> bool {
+        !(self.scheduler.has_work()
+            || self.scheduler.is_stopped()
+            || self.cancel.as_ref().is_some_and(CancelToken::is_cancelled)
+            || self.elsewhere.as_ref().is_some_and(Elsewhere::has_arrivals))
     }
 
     /// Ends the block: runs under way answer `Interrupted` at their next read, sleepers wake up and leave. In this order: a

@@ -5,14 +5,18 @@ use super::commit::Committed;
 use super::elsewhere::Elsewhere;
 use super::error::{BaseError, Cause, panic_message};
 use super::job::{Job, Run};
-use super::scheduler::{Task, Verdict};
 use super::stats::Tally;
+use super::status::{Judged, Task, Verdict};
 use super::vm::{Commit, Vm};
 use crate::kv::Op;
 use crate::multiversion::{Finished, Taint, TxIndex, TxView, Unsettled, Version, Write, Written, validate};
+use crate::sync::pause;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
+
+/// How often an idle worker looks about before it sleeps; a model checker sees no time pass.
+const LOOKS: u32 = if cfg!(any(kv_loom, kv_shuttle)) { 0 } else { 12 };
 
 pub(super) struct Worker<'j, 'o, 'b, V: Vm> {
     job: &'j Job<'o, 'b, V>,
@@ -45,25 +49,31 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
             job.stop(); // there is no last commit that would
         }
         self.commit(); // places at the front that are executed elsewhere and owe nothing
-        loop {
-            // Before looking, also at whether the block has stopped: what comes later wakes us.
-            let ticket = job.signals.parking.ticket();
-            if job.scheduler.is_stopped() {
-                break;
-            }
+        while !job.scheduler.is_stopped() {
             self.receive();
             if self.is_called_off() {
                 break;
             }
             match job.scheduler.claim() {
                 Some(task) => self.execute(task),
-                None => {
-                    let began = Instant::now();
-                    job.signals.parking.wait(ticket, job.deadline);
-                    self.tally.stats.parked += began.elapsed();
-                }
+                None => self.idle(),
             }
         }
+    }
+
+    /// Waits until there may be something to do: looks about for a few microseconds, then sleeps. To sleep and to be woken
+    /// costs some ten microseconds, more than many a transaction.
+    fn idle(&mut self) {
+        let job = self.job;
+        for round in 0..LOOKS {
+            pause(round.min(5));
+            if !job.is_idle() {
+                return;
+            }
+        }
+        let began = Instant::now();
+        job.signals.parking.wait(job.deadline, || job.is_idle());
+        self.tally.stats.parked += began.elapsed();
     }
 
     /// Whether the block was cancelled or its deadline has passed; ends it if so.
@@ -91,8 +101,9 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
                 Op::Delete => Write::Delete,
             });
             self.job.store.resolve_elsewhere(arrival.index, &arrival.key, write);
-            self.job.scheduler.arrive(arrival.index);
-            self.commit();
+            if self.job.scheduler.arrive(arrival.index) {
+                self.commit();
+            }
         }
     }
 
@@ -128,8 +139,10 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
             (Some(Taint::Stopped), _) => return job.scheduler.retry(tx, Run::nothing(written)),
             (Some(Taint::Refused), _) => {
                 self.tally.stats.aborts.refused += 1;
-                job.scheduler.defer(tx, Run::nothing(written));
-                return self.commit();
+                if job.scheduler.defer(tx, Run::nothing(written)) {
+                    self.commit();
+                }
+                return;
             }
             (Some(Taint::Base(error)), _) => Err(Cause::Base { index: tx, error: BaseError(error) }),
             (None, Ok(Ok(output))) => Ok(output),
@@ -139,8 +152,10 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         // A failed run writes nothing. It is executed again if it was speculative, else the block ends before it.
         let writes = if outcome.is_ok() { writes } else { Default::default() };
         let (written, readers_end) = job.store.publish(version, writes.into_entries(), &written);
-        job.scheduler.finish(tx, Run { outcome: Some(outcome), reads, at_frontier, obligations, written });
-        self.commit();
+        let run = Run { outcome: Some(outcome), reads, at_frontier, obligations, written };
+        if job.scheduler.finish(tx, run) {
+            self.commit();
+        }
         self.abort_doomed(tx, readers_end);
     }
 
@@ -177,22 +192,29 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
 
 /// Commits the transaction at the frontier, if it can be; whether to go on with the next.
 fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally: &mut Tally<V::Key>) -> bool {
-    let mut cause = None;
-    let Some((index, _, run)) = job.scheduler.judge(|index, run| match judge(job, index, run, tally) {
-        Ok(verdict) => verdict,
+    let (mut cause, mut failed) = (None, None);
+    let judged = job.scheduler.judge(|index, run| match judge(job, index, run, tally) {
+        Ok(verdict) => {
+            failed = matches!(verdict, Verdict::Abort).then_some(index);
+            verdict
+        }
         Err(stop) => {
             cause = Some(stop);
             Verdict::Stop
         }
-    }) else {
-        return false;
-    };
+    });
+    if let Some(failed) = failed {
+        state.window.failed(failed);
+        job.scheduler.narrow(state.window.width());
+    }
+    let Some(Judged { index, run, executions }) = judged else { return false };
     if cause.is_some() {
         state.cause = cause;
         job.stop();
         return false;
     }
     let mut go_on = ControlFlow::Continue(());
+    state.window.committed(index, executions, run.as_ref().is_some_and(|run| !run.at_frontier));
     if let Some(Run { outcome: Some(Ok(output)), written, .. }) = run {
         match called_hook(job, state, index, &output, &written) {
             Ok(flow) => go_on = flow,
@@ -205,7 +227,8 @@ fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally:
         state.outputs.push(output);
     }
     job.store.frontier().advance(index + 1); // before a run can begin at the scheduler's
-    job.scheduler.commit(index);
+    job.scheduler.commit(index, state.window.width());
+    tally.stats.windows += u64::from(state.window.width());
     if go_on.is_break() || index + 1 == job.scheduler.len() {
         job.stop();
         return false;

@@ -1,0 +1,58 @@
+//! What a transaction is to the scheduler, and what the scheduler hands out and gets back.
+
+use crate::multiversion::{Incarnation, TxIndex};
+use smallvec::SmallVec;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Ready,
+    Executing,
+    Blocked,
+    Executed,
+    Deferred,
+    Committed,
+    /// Executed by somebody else; it still owes this many keys.
+    Elsewhere(usize),
+}
+
+/// `R` is what an execution leaves behind.
+#[derive(Debug)]
+pub(super) struct Tx<R> {
+    pub(super) status: Status,
+    /// Of the next execution.
+    pub(super) incarnation: Incarnation,
+    /// Executions that did not last.
+    pub(super) failures: u32,
+    /// Transactions to be woken when this one has executed.
+    pub(super) waiters: SmallVec<[TxIndex; 2]>,
+    pub(super) run: Option<R>,
+}
+
+/// An execution to be carried out.
+#[derive(Debug)]
+pub(crate) struct Task<R> {
+    pub(crate) tx: TxIndex,
+    pub(crate) incarnation: Incarnation,
+    /// Everything below is committed: what this execution reads is final.
+    pub(crate) at_frontier: bool,
+    /// What the transaction's earlier executions left behind.
+    pub(crate) previous: Option<R>,
+}
+
+/// What the judge of the frontier transaction says.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Commit,
+    Abort,
+    Stop,
+}
+
+/// A transaction that is committed, or that stops the block.
+#[derive(Debug)]
+pub(crate) struct Judged<R> {
+    pub(crate) index: TxIndex,
+    /// What its last execution left; nothing of a place executed elsewhere.
+    pub(crate) run: Option<R>,
+    /// How many there were.
+    pub(crate) executions: Incarnation,
+}
