@@ -217,6 +217,9 @@ impl<S: KvStore<Key = Bytes, Value = Bytes>> Restorer<S> {
             let entries = if chunk.entries.is_empty() { ChunkFault::Empty } else { ChunkFault::NotAsListed("entries") };
             return Err(entries);
         }
+        if chunk.unpacked() != listed.bytes {
+            return Err(ChunkFault::NotAsListed("bytes"));
+        }
         let unpacked = Instant::now();
         let verified = verify(&chunk, &self.position.spine, &self.root)?;
         self.times.unpacking += unpacked - began;

@@ -127,6 +127,21 @@ fn an_export_of_another_state_does_not_go_on() {
     export(dir.path(), &state(53, 30), CUT).unwrap();
 }
 
+/// What a stranger's snapshot holds must not fill the memory: a file that is longer than it can be is not read.
+#[test]
+fn a_file_that_is_too_long_is_not_read() {
+    let state = state(56, 100);
+    let dir = tempfile::tempdir().unwrap();
+    export(dir.path(), &state, CUT).unwrap();
+    let root = read_manifest(dir.path()).unwrap().root;
+    let stretch = |name: &str| fs::File::options().write(true).open(dir.path().join(name)).unwrap().set_len(1 << 40);
+    stretch("chunk-00000002").unwrap(); // a hole: it takes no room on the disk
+    let said = restore_from(dir.path(), Target::One(Mem::new(), Parts::Everything), root, &mut |_| ());
+    assert!(matches!(said, Err(Error::Chunk { chunk: 2, cause: ChunkFault::TooLarge { size: 0x100_0000_0000, .. } })));
+    stretch("manifest").unwrap();
+    assert!(matches!(read_manifest(dir.path()), Err(Error::Manifest(_))));
+}
+
 #[test]
 fn a_missing_chunk_is_named_and_the_restore_goes_on_when_it_is_there() {
     let state = state(55, 100);
