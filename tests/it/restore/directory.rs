@@ -3,7 +3,7 @@
 use super::{Mem, State, contents, planted, restored, snapshot, state, tree};
 use cachekv::kv::KvStore;
 use cachekv::restore::{
-    ChunkFault, Cut, Error, Parts, StateTree, Step, Target, export_to, read_manifest, restore_from,
+    ChunkFault, Cut, Error, ManifestFault, Parts, StateTree, Step, Target, export_to, read_manifest, restore_from,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -134,12 +134,14 @@ fn a_file_that_is_too_long_is_not_read() {
     let dir = tempfile::tempdir().unwrap();
     export(dir.path(), &state, CUT).unwrap();
     let root = read_manifest(dir.path()).unwrap().root;
-    let stretch = |name: &str| fs::File::options().write(true).open(dir.path().join(name)).unwrap().set_len(1 << 40);
-    stretch("chunk-00000002").unwrap(); // a hole: it takes no room on the disk
+    // By a hole, which takes no room on the disk.
+    let stretch = |name: &str, len| fs::File::options().write(true).open(dir.path().join(name)).unwrap().set_len(len);
+    stretch("chunk-00000002", 1 << 20).unwrap();
     let said = restore_from(dir.path(), Target::One(Mem::new(), Parts::Everything), root, &mut |_| ());
-    assert!(matches!(said, Err(Error::Chunk { chunk: 2, cause: ChunkFault::TooLarge { size: 0x100_0000_0000, .. } })));
-    stretch("manifest").unwrap();
-    assert!(matches!(read_manifest(dir.path()), Err(Error::Manifest(_))));
+    assert!(matches!(said, Err(Error::Chunk { chunk: 2, cause: ChunkFault::TooLarge { size: 0x10_0000, .. } })));
+    stretch("manifest", (1 << 30) + 1).unwrap();
+    let said = read_manifest(dir.path());
+    assert!(matches!(said, Err(Error::Manifest(ManifestFault::Malformed(why))) if why.contains("longer")), "{said:?}");
 }
 
 #[test]
