@@ -127,7 +127,7 @@ fn claim(dir: &Path, manifest: &Manifest, cut: Cut) -> Result<(), Error> {
     let refused = |what| Error::Directory { path: dir.to_owned(), what };
     fs::create_dir_all(dir).map_err(Error::io(dir))?;
     if dir.join(MANIFEST).exists() {
-        return Err(refused("it holds a whole snapshot"));
+        return Err(refused("it holds a whole snapshot: export into another directory"));
     }
     let size = (cut.chunk_bytes as u64).to_le_bytes();
     let claim: Bytes = [&manifest.encode()[..], &size].concat().into();

@@ -64,7 +64,7 @@ struct Restore {
     /// The root of the state, from a source that is trusted: not from where the snapshot is
     #[arg(long, value_name = "HASH")]
     root: Hash,
-    /// Put the state tree into a store of its own
+    /// Put the state tree into a store of its own: to be proved from and exported; `cachekv run` does not keep it up
     #[arg(long, value_name = "PATH", conflicts_with = "only")]
     tree_db: Option<PathBuf>,
     /// Restore a part; all is verified all the same
