@@ -138,6 +138,9 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> StateTree<R> {
     /// The root after `block`, and the records to commit with it; versions that are not among the newest `keep` (1 at
     /// least) go. Nothing is written.
     ///
+    /// The records are right over the state that this tree was opened on, and no other: between that snapshot and their
+    /// commit nothing else may be committed. A state that was restored is one like any other from then on.
+    ///
     /// Reads the nodes on the paths of the block's keys, on all cores of the current `rayon` pool. A state that has
     /// entries and no tree yet is read entirely, once, and held in memory meanwhile.
     ///
