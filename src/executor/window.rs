@@ -5,8 +5,9 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RunAhead {
-    /// As far as first executions last, and no further than the limit. Where every transaction depends on the one before,
-    /// they are executed one by one, by one worker, and now and then one is tried in advance.
+    /// As far as executions in advance last, and no further than the limit. Where every transaction depends on the one before,
+    /// they are executed one by one, by one worker, and now and then one is tried in advance. A block of which a part is
+    /// executed [elsewhere](super::Elsewhere) is executed up to the limit.
     #[default]
     Adaptive,
     /// Always up to the limit.
