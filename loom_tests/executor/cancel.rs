@@ -65,7 +65,7 @@ fn who_is_interrupted_finds_the_switch_thrown() {
     explore(|| {
         let (token, block) = (CancelToken::new(), block());
         token.attach(&block);
-        let store = MultiVersionStore::<_, _, NoMerge>::new(base(), Arc::clone(&block.interrupted));
+        let store = MultiVersionStore::<_, _, NoMerge>::new(base(), 0, Arc::clone(&block.interrupted));
         let switch = {
             let token = token.clone();
             thread::spawn(move || token.cancel())

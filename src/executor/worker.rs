@@ -4,12 +4,14 @@ use super::cancel::CancelToken;
 use super::commit::Committed;
 use super::elsewhere::Elsewhere;
 use super::error::{BaseError, Cause, panic_message};
-use super::job::{Job, Operand, Run};
+use super::job::{Job, Run};
 use super::stats::Tally;
 use super::status::{Judged, Task, Verdict};
 use super::vm::{Commit, Vm};
 use crate::kv::Op;
-use crate::multiversion::{Finished, Incarnation, Slots, Taint, TxIndex, TxView, Unsettled, Version, Write, validate};
+use crate::multiversion::{
+    Finished, Incarnation, Taint, TxIndex, TxView, Unsettled, Version, Write, Written, validate,
+};
 use crate::sync::pause;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -110,7 +112,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
     fn execute(&mut self, task: Task<Run<V>>) {
         let job = self.job;
         let Task { tx, incarnation, at_frontier, previous } = task;
-        let written = previous.map_or_else(Vec::new, |run| run.written);
+        let written = previous.map_or_else(Written::default, |run| run.written);
         let version = Version { tx, incarnation };
         self.at_hand = tx;
         self.tally.stats.executions += 1;
@@ -151,9 +153,8 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         };
         // A failed run writes nothing. It is executed again if it was speculative, else the block ends before it.
         let writes = if outcome.is_ok() { writes } else { Default::default() };
-        let merges = !obligations.is_empty() || writes.iter().any(|(_, write)| matches!(write, Write::Merge(_)));
         let (written, readers_end) = job.store.publish(version, writes.into_entries(), &written);
-        let run = Run { outcome: Some(outcome), reads, at_frontier, merges, obligations, written };
+        let run = Run { outcome: Some(outcome), reads, at_frontier, obligations, written };
         self.finish(tx, run);
         self.abort_doomed(tx, readers_end);
     }
@@ -281,6 +282,7 @@ fn commit<V: Vm>(
         }
         state.outputs.push(output);
     }
+    job.store.frontier().advance(index + 1); // before a run can begin at the scheduler's
     job.scheduler.commit(index, state.window.width());
     tally.stats.windows += u64::from(state.window.width());
     if go_on.is_break() || index + 1 == job.scheduler.len() {
@@ -304,9 +306,6 @@ fn judge<V: Vm>(
                 tally.conflict(conflict);
                 return Ok(Verdict::Abort);
             }
-        }
-        if !run.merges {
-            return Ok(Verdict::Commit);
         }
         match job.store.settle(index, &run.written, &run.obligations) {
             Ok(()) => Ok(Verdict::Commit),
@@ -345,7 +344,7 @@ fn called_hook<V: Vm>(
     state: &mut Committed<'_, V>,
     index: TxIndex,
     output: &V::Output,
-    written: &Slots<V::Key, V::Value, Operand<V>>,
+    written: &Written,
 ) -> Result<ControlFlow<()>, String> {
     let Some(hook) = &mut state.on_commit else { return Ok(ControlFlow::Continue(())) };
     if job.signals.parking.seems_asleep() && job.scheduler.has_work() {
