@@ -5,8 +5,9 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RunAhead {
-    /// As far as first executions last, and no further than the limit. Where every transaction depends on the one before,
-    /// they are executed one by one, by one worker, and now and then one is tried in advance.
+    /// As far as executions in advance last, and no further than the limit. Where every transaction depends on the one before,
+    /// they are executed one by one, by one worker, and now and then one is tried in advance. A block of which a part is
+    /// executed [elsewhere](super::Elsewhere) is executed up to the limit.
     #[default]
     Adaptive,
     /// Always up to the limit.
@@ -30,7 +31,7 @@ const PROBES: (u32, u32) = (ONE / 8, ONE / 128);
 /// work. Failures also make tries rarer, down to one in 128 commits, and successes more frequent: a block that is one chain
 /// wastes one execution in a hundred, one that ceases to be a chain is soon at full width.
 ///
-/// The parts were chosen by simulation (`examples/simulate`) on 2 to 64 cores, the 2 checked against real runs.
+/// The parts were chosen by simulation (`examples/simulate`) on 2 to 64 cores.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
     policy: RunAhead,
