@@ -87,7 +87,7 @@ const words = event => {
 // The view: the time at the left edge, and the time across.
 const canvas = get("picture"), pen = canvas.getContext("2d"), hint = get("hint");
 const LEFT = 74, AXIS = 22, FIELD = 260, GAP = 14;
-const lane = Math.max(5, Math.min(26, Math.floor(420 / Math.max(workers.length, 1))));
+const lane = Math.max(5, Math.min(40, Math.floor(420 / Math.max(workers.length, 1))));
 const laneTop = worker => AXIS + worker * lane;
 const fieldTop = AXIS + workers.length * lane + GAP;
 const height = fieldTop + FIELD;
@@ -144,9 +144,15 @@ const drawLane = (events, top, tall) => {
       bottom -= part;
     }
   }
+  // Aborts point down from above; where there are too many, they are a row of ticks.
   pen.fillStyle = colours.abort;
+  const dense = aborts.length > (width - LEFT) / 12;
   for (const event of aborts) {
     const x = xOf(event.began);
+    if (dense) {
+      pen.fillRect(x, top, 1, Math.min(5, tall / 3));
+      continue;
+    }
     pen.beginPath();
     pen.moveTo(x - 3.5, top);
     pen.lineTo(x + 3.5, top);
@@ -184,13 +190,16 @@ const drawField = () => {
     pen.fillRect(left, yOf(event.tx), Math.max(xOf(event.ended) - left, 1.5), tall);
   }
   pen.strokeStyle = colours.commit;
-  pen.lineWidth = 1.5;
+  pen.lineWidth = 1;
   pen.beginPath();
-  let last = null;
+  let [lastX, lastY] = [xOf(0), yOf(0)];
+  pen.moveTo(lastX, lastY);
   for (const event of commits) {
-    const [x, y] = [xOf(event.ended), yOf(event.tx + .5)];
-    if (last === null) pen.moveTo(x, y); else if (x - last > .3 || event === commits.at(-1)) pen.lineTo(x, y); else continue;
-    last = x;
+    const [x, y] = [xOf(event.ended), yOf(event.tx + 1)];
+    if (x - lastX < .3 && event !== commits.at(-1)) continue;
+    pen.lineTo(x, lastY);
+    pen.lineTo(x, y);
+    [lastX, lastY] = [x, y];
   }
   pen.stroke();
   pen.restore();
@@ -205,7 +214,8 @@ const drawAxis = () => {
   const step = [1, 2, 5, 10].map(times => times * power).find(step => step >= rough);
   for (let at = Math.ceil(view.from / step) * step; at <= view.from + view.across; at += step) {
     pen.fillRect(xOf(at), AXIS - 5, 1, 5);
-    pen.fillText(time(at, Math.max(view.across, step)), xOf(at) + 4, 10);
+    const [unit, name] = view.across >= 1e9 ? [1e9, "s"] : view.across >= 1e6 ? [1e6, "ms"] : view.across >= 1e3 ? [1e3, "µs"] : [1, "ns"];
+    pen.fillText(`${Number((at / unit).toFixed(6))} ${name}`, xOf(at) + 4, 10);
   }
   if (lane >= 11) workers.forEach((_, worker) => pen.fillText(`worker ${worker + 1}`, 6, laneTop(worker) + lane / 2));
   else pen.fillText(`${workers.length} workers`, 6, AXIS + 8);
