@@ -130,9 +130,11 @@ impl<K: Key> Tally<K> {
         Self { recorder: record.map(Recorder::new), ..Self::default() }
     }
 
-    /// When it is, if that is recorded.
-    pub(super) fn now(&self) -> Option<Duration> {
-        self.recorder.as_ref().map(Recorder::now)
+    /// The transaction at the frontier is to be judged, and [committed](Self::committed) if it holds.
+    pub(super) fn judges(&mut self) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.judges();
+        }
     }
 
     /// An execution begins. Nothing else happens to its worker until it [ends](Self::ends).
@@ -191,10 +193,10 @@ impl<K: Key> Tally<K> {
         }
     }
 
-    /// A transaction is committed that has been executed so often; who commits has been at it since `began`.
-    pub(super) fn committed(&mut self, began: Option<Duration>, tx: TxIndex, executions: Incarnation) {
-        if let (Some(recorder), Some(began)) = (&mut self.recorder, began) {
-            recorder.note(began, Activity::Commit { tx, incarnation: executions.checked_sub(1) });
+    /// The transaction that was judged is committed, having been executed so often; to be told before the frontier moves.
+    pub(super) fn committed(&mut self, tx: TxIndex, executions: Incarnation) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.committed(Activity::Commit { tx, incarnation: executions.checked_sub(1) });
         }
     }
 

@@ -136,21 +136,28 @@ pub(super) struct Recorder<K> {
     /// When the block began.
     zero: Instant,
     events: Vec<Event<K>>,
+    /// When the last judgement began.
+    judged: Duration,
 }
 
 impl<K> Recorder<K> {
     pub(super) fn new(zero: Instant) -> Self {
-        Self { zero, events: Vec::new() }
+        Self { zero, events: Vec::new(), judged: Duration::ZERO }
     }
 
-    pub(super) fn now(&self) -> Duration {
+    fn now(&self) -> Duration {
         self.zero.elapsed()
     }
 
-    /// Notes what began at `began` and ends now.
-    pub(super) fn note(&mut self, began: Duration, activity: Activity<K>) {
+    /// What ends with a commit begins.
+    pub(super) fn judges(&mut self) {
+        self.judged = self.now();
+    }
+
+    /// Notes what the last judgement came to.
+    pub(super) fn committed(&mut self, activity: Activity<K>) {
         let ended = self.now();
-        self.events.push(Event { began, ended, activity });
+        self.events.push(Event { began: self.judged, ended, activity });
     }
 
     /// Notes a sleep.

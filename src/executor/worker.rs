@@ -10,7 +10,9 @@ use super::status::{Judged, Task, Verdict};
 use super::timeline::Outcome;
 use super::vm::{Commit, Vm};
 use crate::kv::Op;
-use crate::multiversion::{Finished, Taint, TxIndex, TxView, Unsettled, Version, Write, Written, validate};
+use crate::multiversion::{
+    Finished, Incarnation, Taint, TxIndex, TxView, Unsettled, Version, Write, Written, validate,
+};
 use crate::sync::pause;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -157,10 +159,27 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         let (written, readers_end) = job.store.publish(version, writes.into_entries(), &written);
         self.tally.ends(version, if outcome.is_ok() { Outcome::Executed } else { Outcome::Failed });
         let run = Run { outcome: Some(outcome), reads, at_frontier, incarnation, obligations, written };
-        if job.scheduler.finish(tx, run) {
-            self.commit();
-        }
+        self.finish(tx, run);
         self.abort_doomed(tx, readers_end);
+    }
+
+    /// Commits what has been executed if it was at the frontier and nobody else is at it; else leaves it to who commits.
+    fn finish(&mut self, tx: TxIndex, run: Run<V>) {
+        let job = self.job;
+        if !run.at_frontier || !job.committer.ask() {
+            if job.scheduler.finish(tx, run) {
+                self.commit();
+            }
+            return;
+        }
+        let began = self.clock();
+        let tally = &mut self.tally;
+        let mut own = Some(run);
+        job.committer.answer(|state| match own.take() {
+            Some(run) => commit_own(job, state, tx, run, tally),
+            None => commit_next(job, state, tally),
+        });
+        self.tally.stats.committing += began.map_or(Duration::ZERO, |began| began.elapsed());
     }
 
     /// Executes again those after `tx` that have read what it has now changed.
@@ -196,7 +215,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
 
 /// Commits the transaction at the frontier, if it can be; whether to go on with the next.
 fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally: &mut Tally<V::Key>) -> bool {
-    let began = tally.now();
+    tally.judges();
     let (mut cause, mut failed) = (None, None);
     let judged = job.scheduler.judge(|index, run| match judge(job, index, run, tally) {
         Ok(verdict) => {
@@ -213,25 +232,63 @@ fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally:
         job.scheduler.narrow(state.window.width());
     }
     let Some(Judged { index, run, executions }) = judged else { return false };
-    if cause.is_some() {
-        state.cause = cause;
-        job.stop();
+    match cause {
+        Some(cause) => end(job, state, cause),
+        None => commit(job, state, index, run.map(|run| *run), executions, tally),
+    }
+}
+
+/// The same of the one that has just been executed at the frontier, by who executed it.
+fn commit_own<V: Vm>(
+    job: &Job<'_, '_, V>,
+    state: &mut Committed<'_, V>,
+    index: TxIndex,
+    mut run: Run<V>,
+    tally: &mut Tally<V::Key>,
+) -> bool {
+    if job.scheduler.is_stopped() {
         return false;
     }
+    tally.judges();
+    match judge(job, index, &mut run, tally) {
+        Ok(Verdict::Commit) => {
+            let executions = job.scheduler.finish_committed(index);
+            commit(job, state, index, Some(run), executions, tally)
+        }
+        Ok(Verdict::Abort | Verdict::Stop) => {
+            job.scheduler.retry(index, run);
+            false
+        }
+        Err(cause) => end(job, state, cause),
+    }
+}
+
+/// Ends the block before the transaction that is being judged.
+fn end<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, cause: Cause<V::Error>) -> bool {
+    state.cause = Some(cause);
+    job.stop();
+    false
+}
+
+/// Commits a transaction that has been judged: hook, output, frontier.
+fn commit<V: Vm>(
+    job: &Job<'_, '_, V>,
+    state: &mut Committed<'_, V>,
+    index: TxIndex,
+    run: Option<Run<V>>,
+    executions: Incarnation,
+    tally: &mut Tally<V::Key>,
+) -> bool {
     let mut go_on = ControlFlow::Continue(());
     state.window.committed(index, executions, run.as_ref().is_some_and(|run| !run.at_frontier));
     if let Some(Run { outcome: Some(Ok(output)), written, .. }) = run {
         match called_hook(job, state, index, &output, &written) {
             Ok(flow) => go_on = flow,
-            Err(message) => {
-                state.cause = Some(Cause::Panicked { index, message });
-                job.stop();
-                return false;
-            }
+            Err(message) => return end(job, state, Cause::Panicked { index, message }),
         }
         state.outputs.push(output);
     }
-    tally.committed(began, index, executions);
+    tally.committed(index, executions);
     job.store.frontier().advance(index + 1); // before a run can begin at the scheduler's
     job.scheduler.commit(index, state.window.width());
     tally.stats.windows += u64::from(state.window.width());
@@ -298,6 +355,9 @@ fn called_hook<V: Vm>(
     written: &Written,
 ) -> Result<ControlFlow<()>, String> {
     let Some(hook) = &mut state.on_commit else { return Ok(ControlFlow::Continue(())) };
+    if job.signals.parking.seems_asleep() && job.scheduler.has_work() {
+        job.signals.parking.call(false); // a hook may take its time, and this worker claims after it
+    }
     let called = catch_unwind(AssertUnwindSafe(|| {
         let writes = job.store.writes_of(index, written);
         hook(Commit { index, output, writes: &writes })

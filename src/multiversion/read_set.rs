@@ -6,10 +6,8 @@ use super::iterate_set::RangeRead;
 use super::seen::Seen;
 use super::slots::{SlotId, Slots};
 use crate::kv::{Key, Value};
-use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
 
 /// The largest set that is searched from end to end.
 const FEW: usize = 16;
@@ -26,11 +24,10 @@ pub(crate) struct PointRead<V> {
 #[derive(Debug)]
 pub(crate) struct Points<K, V> {
     reads: Vec<PointRead<V>>,
-    /// Where in `reads` each slot is, once there are more than a few. Fixed hash: slots are numbered by us. Boxed, here and
-    /// below: a read set is moved about, and mostly has neither.
-    places: Option<Box<HashTable<usize>>>,
+    /// Where in `reads` each slot is, once there are more than a few. Boxed: a read set is moved about, and mostly has none.
+    places: Option<Box<HashTable<u32>>>,
     /// The same by key, once a walk has asked.
-    by_key: Option<Box<BTreeMap<K, usize>>>,
+    by_key: Option<BTreeMap<K, u32>>,
 }
 
 /// Everything one execution has observed.
@@ -50,32 +47,39 @@ impl<K: Key, V: Value> Points<K, V> {
 
     fn place(&self, slot: SlotId) -> Option<usize> {
         let Some(places) = &self.places else { return self.reads.iter().position(|read| read.slot == slot) };
-        places.find(hash(slot), |place| self.reads.get(*place).is_some_and(|read| read.slot == slot)).copied()
+        let same = |place: &u32| at(&self.reads, *place).is_some_and(|read| read.slot == slot);
+        places.find(slot.hash(), same).map(|place| *place as usize)
     }
 
-    /// Notes `read` of `key`, in place of an earlier observation of the same key.
-    pub(crate) fn put(&mut self, key: &K, read: PointRead<V>) {
-        if let Some(at) = self.place(read.slot) {
-            if let Some(earlier) = self.reads.get_mut(at) {
-                *earlier = read;
-            }
-            return;
-        }
-        let at = self.reads.len();
+    /// Notes what was read of `key`, of which nothing has been noted.
+    pub(crate) fn push(&mut self, key: &K, read: PointRead<V>) {
+        #[expect(clippy::cast_possible_truncation, reason = "there are no more than slots")]
+        let (place, slot) = (self.reads.len() as u32, read.slot);
         if let Some(by_key) = &mut self.by_key {
-            by_key.insert(key.clone(), at);
+            by_key.insert(key.clone(), place);
         }
         self.reads.push(read);
         let Self { reads, places, .. } = self;
-        let of = |place: &usize| reads.get(*place).map_or(0, |read| hash(read.slot));
+        let hash = |place: &u32| at(reads, *place).map_or(0, |read| read.slot.hash());
         match places {
-            Some(places) => drop(places.insert_unique(of(&at), at, of)),
+            Some(places) => {
+                places.insert_unique(slot.hash(), place, hash);
+            }
             None if reads.len() > FEW => {
-                let mut all = HashTable::with_capacity(4 * FEW);
-                (0..=at).for_each(|place| drop(all.insert_unique(of(&place), place, of)));
+                let mut all = HashTable::with_capacity(8 * FEW);
+                for place in 0..=place {
+                    all.insert_unique(hash(&place), place, hash);
+                }
                 *places = Some(Box::new(all));
             }
             None => {}
+        }
+    }
+
+    /// Notes that more was read where something has been noted.
+    pub(crate) fn replace(&mut self, read: PointRead<V>) {
+        if let Some(earlier) = self.place(read.slot).and_then(|place| self.reads.get_mut(place)) {
+            *earlier = read;
         }
     }
 
@@ -90,8 +94,8 @@ impl<K: Key, V: Value> Points<K, V> {
     /// The observations in key order, from now on: O(n log n) for the first call.
     pub(crate) fn ordered<O: Clone>(&mut self, slots: &Slots<K, V, O>) -> Ordered<'_, K, V> {
         let by_key = self.by_key.get_or_insert_with(|| {
-            let keyed = self.reads.iter().enumerate();
-            Box::new(keyed.map(|(at, read)| (slots.slot(read.slot).key().clone(), at)).collect())
+            let keyed = self.reads.iter().zip(0..);
+            keyed.map(|(read, place)| (slots.slot(read.slot).key().clone(), place)).collect()
         });
         Ordered { by_key, reads: &self.reads }
     }
@@ -99,21 +103,21 @@ impl<K: Key, V: Value> Points<K, V> {
 
 /// The keys one execution has observed, in order.
 pub(crate) struct Ordered<'p, K, V> {
-    by_key: &'p BTreeMap<K, usize>,
+    by_key: &'p BTreeMap<K, u32>,
     reads: &'p [PointRead<V>],
 }
 
 impl<K: Key, V: Value> Ordered<'_, K, V> {
     /// The keys within `bounds`, which must not be empty, that were seen existing.
     pub(crate) fn present_in(&self, bounds: &crate::kv::KeyRange<K>) -> impl Iterator<Item = &K> {
-        let present = |at: &usize| self.reads.get(*at).is_some_and(|read| read.seen.exists());
+        let present = |place: &u32| at(self.reads, *place).is_some_and(|read| read.seen.exists());
         let range = self.by_key.range::<K, _>((bounds.start.as_ref(), bounds.end.as_ref()));
-        range.filter(move |(_, at)| present(at)).map(|(key, _)| key)
+        range.filter(move |(_, place)| present(place)).map(|(key, _)| key)
     }
 }
 
-fn hash(slot: SlotId) -> u64 {
-    FixedState::default().hash_one(slot)
+fn at<V>(reads: &[PointRead<V>], place: u32) -> Option<&PointRead<V>> {
+    reads.get(place as usize)
 }
 
 impl<K: Key, V: Value, O: Clone> ReadSet<K, V, O> {

@@ -37,7 +37,7 @@ type Hasher = foldhash::fast::RandomState;
 type Hasher = foldhash::fast::FixedState;
 
 /// The number of a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlotId(u32);
 
 /// Key → slot. Own code because a model checker must see how an entry is made; it holds no more than numbers. Slots, and
@@ -51,9 +51,17 @@ pub(crate) struct Slots<K, V, O> {
 }
 
 impl SlotId {
-    #[expect(clippy::cast_possible_truncation, reason = "a slot takes 64 bytes and more: memory ends long before numbers")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a slot takes 64 bytes and more: memory ends long before numbers"
+    )]
     fn new(at: usize) -> Self {
         Self(at as u32)
+    }
+
+    /// For tables of them. Numbers are given out in turn, by us.
+    pub(super) fn hash(self) -> u64 {
+        u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 }
 

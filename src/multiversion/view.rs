@@ -184,7 +184,7 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
         }
         slot.note_reader(self.version.tx);
         let (origin, exists) = slot.exists(self.version.tx, store.base()).map_err(|unread| self.unread(unread))?;
-        self.observe(slot, PointRead { slot: id, origin, seen: Seen::Existence(exists) })?;
+        self.observe(slot, PointRead { slot: id, origin, seen: Seen::Existence(exists) }, false)?;
         Ok(exists)
     }
 
@@ -364,24 +364,30 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
             Source::Speculative(store) => store,
         };
         let (id, slot) = store.slots().intern(key);
-        if let Some(PointRead { seen: Seen::Value(value), .. }) = self.run.borrow().reads.points.get(id) {
-            return Ok(value.clone()); // answers repeat
-        }
+        let known = match self.run.borrow().reads.points.get(id) {
+            Some(PointRead { seen: Seen::Value(value), .. }) => return Ok(value.clone()), // answers repeat
+            Some(PointRead { seen: Seen::Existence(_), .. }) => true,
+            None => false,
+        };
         slot.note_reader(self.version.tx);
         let (origin, value) = slot.read::<M>(self.version.tx, store.base()).map_err(|unread| self.unread(unread))?;
-        self.observe(slot, PointRead { slot: id, origin, seen: Seen::Value(value.clone()) })?;
+        self.observe(slot, PointRead { slot: id, origin, seen: Seen::Value(value.clone()) }, known)?;
         Ok(value)
     }
 
-    /// Records an observation, unless it contradicts an earlier one: then the run is lost.
-    fn observe(&self, slot: &Slot<K, V, M::Operand>, read: PointRead<V>) -> Result<(), ViewError> {
+    /// Records an observation, of a key of which something is `known` or nothing, unless it contradicts an earlier one: then
+    /// the run is lost.
+    fn observe(&self, slot: &Slot<K, V, M::Operand>, read: PointRead<V>, known: bool) -> Result<(), ViewError> {
         self.looked_at(slot);
         let mut run = self.run.borrow_mut();
         if self.is_unsettled() && !run.reads.agrees(slot.key(), Some(read.slot), &read.seen) {
             drop(run);
             return Err(self.taint(Taint::Lost));
         }
-        run.reads.points.put(slot.key(), read);
+        match known {
+            true => run.reads.points.replace(read),
+            false => run.reads.points.push(slot.key(), read),
+        }
         Ok(())
     }
 
