@@ -80,6 +80,9 @@ mod merge;
 mod oracle;
 /// Panics in user code, wherever it is called.
 mod panics;
+/// A recorded block as a page and as a trace.
+#[cfg(feature = "cli")]
+mod picture;
 /// The embedded store: opening, durability, damage.
 #[cfg(feature = "redb")]
 mod redb;
@@ -90,6 +93,8 @@ mod restore;
 mod script;
 /// A state that cannot read one key.
 mod unreadable;
+/// What each worker did and when, against the statistics.
+mod timeline;
 /// One answer wherever a key lives.
 mod views_layers;
 /// Merges: writes that are no reads.
