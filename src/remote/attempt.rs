@@ -115,22 +115,20 @@ fn routes<K: Coded + PartialEq>(partition: &Partition<K>, shares: &[Share]) -> R
     routes
 }
 
-/// What the shards' work comes to: the hook is called for each transaction, in order, and may end the block.
-///
-/// `None` if what a shard says cannot be understood; the hook has then not been called.
-pub(crate) fn conclude<V: RemoteVm>(
-    done: &[Done],
-    len: usize,
-    began: Instant,
-    on_commit: Option<OnCommit<'_, V>>,
-) -> Option<BlockResult<V>> {
+/// What the shards have done, transaction by transaction; `None` if it cannot be understood, or is not all of it.
+pub(crate) fn gather<V: RemoteVm>(done: &[Done], len: usize) -> Option<Gathered<V>> {
     let mut placed: Vec<Option<Committed<V>>> = (0..len).map(|_| None).collect();
     for executed in done.iter().flat_map(|done| &done.executed) {
         *placed.get_mut(executed.place as usize)? = Some(decode::<V>(executed)?);
     }
-    let placed = placed.into_iter().collect::<Option<Vec<_>>>()?;
     let executions = done.iter().fold(0_u64, |sum, done| sum.saturating_add(done.executions));
-    Some(called(placed, executions, began, on_commit))
+    Some(Gathered { placed: placed.into_iter().collect::<Option<_>>()?, executions })
+}
+
+/// A block that the shards have executed.
+pub(crate) struct Gathered<V: RemoteVm> {
+    placed: Vec<Committed<V>>,
+    executions: u64,
 }
 
 struct Committed<V: RemoteVm> {
@@ -150,9 +148,9 @@ fn decode<V: RemoteVm>(executed: &Executed) -> Option<Committed<V>> {
     Some(Committed { output: V::Output::decode(executed.output.clone())?, writes })
 }
 
-fn called<V: RemoteVm>(
-    placed: Vec<Committed<V>>,
-    executions: u64,
+/// What a block comes to: the hook is called for each transaction, in order, and may end the block.
+pub(crate) fn conclude<V: RemoteVm>(
+    Gathered { placed, executions }: Gathered<V>,
     began: Instant,
     mut on_commit: Option<OnCommit<'_, V>>,
 ) -> BlockResult<V> {

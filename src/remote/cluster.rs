@@ -1,6 +1,6 @@
 //! The coordinator's front: blocks in, results out, whatever becomes of the shards.
 
-use super::attempt::{conclude, plan};
+use super::attempt::{conclude, gather, plan};
 use super::coordinator::{Coordinator, Order};
 use super::counters::{Counters, Counts};
 use super::crew::{Crew, StillRunning};
@@ -46,7 +46,8 @@ pub struct BlockOptions<'o, V: Vm + ?Sized> {
     pub on_commit: Option<OnCommit<'o, V>>,
     /// How long the block may take, all attempts together.
     pub within: Duration,
-    /// How many attempts over shards there may be.
+    /// How many attempts over shards there may be: another one follows where a shard was lost, without it if it is gone, with
+    /// it if it has restarted.
     pub attempts: u32,
     /// Whether a block that the shards did not bring to its end is executed unsharded, within the same time. A block whose
     /// declarations were wrong, or that ends with an error of its own, always is.
@@ -55,7 +56,7 @@ pub struct BlockOptions<'o, V: Vm + ?Sized> {
 
 impl<V: Vm + ?Sized> Default for BlockOptions<'_, V> {
     fn default() -> Self {
-        Self { on_commit: None, within: Duration::from_secs(30), attempts: 1, or_unsharded: false }
+        Self { on_commit: None, within: Duration::from_secs(30), attempts: 2, or_unsharded: false }
     }
 }
 
@@ -188,7 +189,7 @@ impl<V: RemoteVm> Cluster<V> {
         snapshot: &S,
         block: &[V::Transaction],
         accesses: &[Access<V::Key>],
-        mut options: BlockOptions<'_, V>,
+        options: BlockOptions<'_, V>,
     ) -> RemoteResult<V>
     where
         S: KvRead<Key = V::Key, Value = V::Value>,
@@ -209,14 +210,12 @@ impl<V: RemoteVm> Cluster<V> {
             }
             let key = BlockKey { session: self.session, block: self.blocks, attempt };
             let failure = match self.attempt(key, snapshot, block, accesses, deadline) {
-                Ok((done, how)) => match conclude::<V>(&done, block.len(), began, options.on_commit.take()) {
-                    Some(output) => {
+                Ok((done, how)) => match gather::<V>(&done, block.len()) {
+                    Some(gathered) => {
+                        let output = conclude(gathered, began, options.on_commit);
                         return output.map(|output| Executed { output, how }).map_err(RemoteError::Block);
                     }
-                    None => AttemptError::Failed {
-                        shard: 0,
-                        why: ShardFailure::Protocol("what was done cannot be understood".into()),
-                    },
+                    None => AttemptError::Incomprehensible,
                 },
                 Err(failure) => failure,
             };

@@ -72,6 +72,9 @@ pub enum AttemptError {
         /// The shards that had not come to an end.
         waiting_for: Vec<usize>,
     },
+    /// What the shards have done cannot be understood: they execute with another machine than the coordinator.
+    #[error("what the shards have done cannot be understood")]
+    Incomprehensible,
     /// No shard is there.
     #[error("no shard can be reached")]
     NoShards,

@@ -36,6 +36,8 @@ mod counters;
 mod crew;
 mod endpoint;
 mod error;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod link;
 mod live;
 mod machine;
@@ -63,6 +65,8 @@ pub use coded::Coded;
 pub use counters::Counts;
 pub use crew::StillRunning;
 pub use error::{AttemptError, RemoteError, StartError};
+#[cfg(feature = "grpc")]
+pub use grpc::{DialConfig, GrpcDialer, GrpcListener, ListenConfig, Tls};
 pub use link::LinkConfig;
 pub use machine::RemoteVm;
 pub use message::{BlockKey, ReadFailure, ShardFailure};

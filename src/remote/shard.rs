@@ -295,7 +295,7 @@ fn elsewhere<V: RemoteVm>(
     others: Vec<(TxIndex, Vec<Bytes>)>,
 ) -> Option<Elsewhere<V::Key, V::Value>> {
     let ascending = own.windows(2).all(|pair| matches!(pair, [a, b] if a.place < b.place));
-    // The last place is its own: so the places are no more than what the message is worth, but for gaps that are bounded.
+    // What is made of the message is bounded, too, by the bound on places.
     if !ascending || own.last().is_none_or(|last| last.place.checked_add(1) != Some(places)) || places > MOST_PLACES {
         return None;
     }
@@ -311,7 +311,7 @@ fn elsewhere<V: RemoteVm>(
 }
 
 /// The most transactions of a block.
-pub(super) const MOST_PLACES: TxIndex = 1 << 24;
+pub(super) const MOST_PLACES: TxIndex = 1 << 20;
 
 /// The runner's side: one block after the other.
 struct Runner<V: RemoteVm> {

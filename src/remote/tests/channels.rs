@@ -34,7 +34,7 @@ fn outputs(len: u8) -> Vec<u64> {
 
 fn run(cluster: &mut Cluster<Counting>, len: u8, time: Duration) -> RemoteResult<Counting> {
     let (transactions, accesses) = block(len);
-    let options = BlockOptions { within: time, ..BlockOptions::default() };
+    let options = BlockOptions { within: time, attempts: 1, ..BlockOptions::default() };
     cluster.execute(&base(), &transactions, &accesses, options)
 }
 
@@ -111,6 +111,32 @@ fn a_frozen_shard_is_lost_and_takes_part_again() {
     assert_eq!((next.output.outputs, next.how), (outputs(8), How::Sharded { shards: 2, edges: 0 }));
 }
 
+/// With leave to, the block is attempted again, without the shard that was lost: its hooks are called once.
+#[test]
+fn a_block_whose_shard_is_lost_may_be_attempted_again() {
+    let network = Network::new(1, Faults::default());
+    let mut cluster = cluster(&network, 0, &[1, 2], PATIENCE);
+    let _alive = shard(&network, 1, LONG);
+    let dying = Puppet::<ToShard>::new(&network, 2, &[]);
+    assert_eq!(cluster.handle().shards_up(2, within(LONG)).len(), 2);
+    let death = std::thread::spawn(move || {
+        let begin = heard_begin(&dying);
+        let keys = begin.prefetch.clone();
+        dying.say(0, &ToCoordinator::Fetch(Fetch { key: begin.key, request: 0, demand: false, keys }));
+        dying.vanish();
+    });
+    let (transactions, accesses) = block(8);
+    let mut hooked = 0;
+    let mut hook = |_: crate::executor::Commit<'_, u8, u64, u64>| {
+        hooked += 1;
+        std::ops::ControlFlow::Continue(())
+    };
+    let options = BlockOptions { on_commit: Some(&mut hook), ..BlockOptions::default() };
+    let done = cluster.execute(&base(), &transactions, &accesses, options).unwrap();
+    assert_eq!((done.output.outputs, done.how, hooked), (outputs(8), How::Sharded { shards: 1, edges: 0 }, 8));
+    death.join().unwrap();
+}
+
 /// With leave to, the block is executed here instead.
 #[test]
 fn a_block_whose_shard_is_lost_may_be_executed_here() {
@@ -120,7 +146,7 @@ fn a_block_whose_shard_is_lost_may_be_executed_here() {
     assert_eq!(cluster.handle().shards_up(1, within(LONG)), [0]);
     dying.vanish();
     let (transactions, accesses) = block(4);
-    let options = BlockOptions { or_unsharded: true, ..BlockOptions::default() };
+    let options = BlockOptions { or_unsharded: true, attempts: 1, ..BlockOptions::default() };
     let done = cluster.execute(&base(), &transactions, &accesses, options).unwrap();
     assert_eq!(done.output.outputs, outputs(4));
     assert!(matches!(done.how, How::Unsharded { why: Some(AttemptError::Lost { shard: 0 }) }), "{:?}", done.how);

@@ -120,8 +120,11 @@ fn a_shard_stops_in_the_middle_of_a_wait() {
     }
 }
 
-/// Waits until it is let go, and asks nobody meanwhile.
-struct Stubborn(Arc<AtomicBool>);
+/// Says that it has begun, waits until it is let go, and asks nobody meanwhile.
+struct Stubborn {
+    has_begun: Arc<AtomicBool>,
+    let_go: Arc<AtomicBool>,
+}
 
 impl Vm for Stubborn {
     type Key = u8;
@@ -131,7 +134,8 @@ impl Vm for Stubborn {
     type Output = u64;
     type Error = ViewError;
     fn execute(&self, _: &Bytes, _: &TxView<'_, u8, u64>) -> Result<u64, ViewError> {
-        while !self.0.load(Ordering::Relaxed) {
+        self.has_begun.store(true, Ordering::Relaxed);
+        while !self.let_go.load(Ordering::Relaxed) {
             std::thread::yield_now();
         }
         Ok(0)
@@ -142,13 +146,14 @@ impl Vm for Stubborn {
 #[test]
 fn a_thread_that_does_not_end_is_named() {
     let network = Network::new(1, Faults::default());
-    let let_go = Arc::new(AtomicBool::new(false));
+    let (has_begun, let_go) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let stubborn = Stubborn { has_begun: Arc::clone(&has_begun), let_go: Arc::clone(&let_go) };
     let config = ShardConfig { threads: 1, link: link(LONG), ..ShardConfig::default() };
-    let shard = Shard::start(Stubborn(Arc::clone(&let_go)), network.transport(1), config).unwrap();
+    let shard = Shard::start(stubborn, network.transport(1), config).unwrap();
     let coordinator = Puppet::<ToCoordinator>::new(&network, 0, &[1]);
     talking(&shard, 1);
     coordinator.say(1, &ToShard::Begin(Box::new(begin(block_key(1), &[(0, &[5])], &[]))));
-    until(|| shard.blocks() == 1);
+    until(|| has_begun.load(Ordering::Relaxed));
     let still = shard.shutdown(within(Duration::from_millis(30))).unwrap_err();
     assert_eq!(still.threads, ["cachekv-shard-run"]);
     let_go.store(true, Ordering::Relaxed);

@@ -98,9 +98,7 @@ impl<H: BorshDeserialize + Send + 'static> Puppet<H> {
         let crew = Crew::default();
         crew.start("puppet".into(), move || endpoint.run()).unwrap();
         let inbox = Arc::clone(&mailbox);
-        transport
-            .open(Arc::new(move |peer, packet| drop(inbox.offer(Incoming::Packet(peer, packet)).then_some(()))))
-            .unwrap();
+        transport.open(Arc::new(move |peer, packet| _ = inbox.offer(Incoming::Packet(peer, packet)))).unwrap();
         Self { heard, mailbox, crew, transport }
     }
 

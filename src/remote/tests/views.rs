@@ -307,7 +307,7 @@ fn a_coordinator_that_contradicts_itself_is_told_so() {
     let shard = shard(&network, 1, LONG);
     let coordinator = Puppet::<ToCoordinator>::new(&network, 0, &[1]);
     talking(&shard, 1);
-    coordinator.say(1, &ToShard::Begin(Box::new(begin(block_key(1), &[(1, &[5, 201])], &[(0, &[5])]))));
+    coordinator.say(1, &ToShard::Begin(Box::new(begin(block_key(1), &[(1, &[201, 5])], &[(0, &[5])]))));
     let fetch = coordinator.hear(|message| if let ToCoordinator::Fetch(fetch) = message { Some(fetch) } else { None });
     assert_eq!(fetch.keys, [201_u8.encode()], "key 5 is another shard's until its outcome is there");
     for value in [1_u64, 2] {
