@@ -107,7 +107,8 @@ impl Transport for GrpcDialer {
             let Some(queue) = line.queue.lock().take() else {
                 return Err(TransportError::Config("it has been opened or closed before".into()));
             };
-            let (endpoint, receiver, again, caller) = (line.endpoint.clone(), receiver.clone(), self.again, self.caller);
+            let (endpoint, receiver, again, caller) =
+                (line.endpoint.clone(), receiver.clone(), self.again, self.caller);
             self.runtime.spawn(call_for_ever(endpoint, peer, caller, queue, receiver, again));
         }
         Ok(())

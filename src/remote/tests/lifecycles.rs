@@ -12,9 +12,10 @@ use crate::remote::message::{ToCoordinator, ToShard};
 use crate::remote::{
     Access, AttemptError, BlockOptions, Faults, Network, RemoteError, Shard, ShardConfig, StartError, TransportError,
 };
+use crate::sync::{AtomicBool, Ordering};
 use bytes::Bytes;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+
 use std::time::{Duration, Instant};
 
 /// The threads and open files of this process.

@@ -14,8 +14,9 @@ use crate::remote::message::{
     Answer, BlockKey, Done, Failed, Fetch, Limit, Page, ReadFailure, Resolved, ShardFailure, ToCoordinator, ToShard,
 };
 use crate::remote::{AttemptError, BlockOptions, Coded, Faults, Network};
+use crate::sync::{AtomicUsize, Ordering};
 use bytes::Bytes;
-use std::sync::atomic::{AtomicUsize, Ordering};
+
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};

@@ -10,6 +10,8 @@ mod cachekv_ops;
 mod ethereum_json;
 #[cfg(feature = "redb")]
 mod redb_bytes;
+#[cfg(feature = "remote")]
+mod remote_packets;
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -91,4 +93,10 @@ fn files_of_ethereum_blocks() {
 #[test]
 fn damaged_files() {
     smoke("redb_bytes", 300, redb_bytes::EVENTS, redb_bytes::run);
+}
+
+#[cfg(feature = "remote")]
+#[test]
+fn packets_and_messages() {
+    smoke("remote_packets", 1500, remote_packets::EVENTS, remote_packets::run);
 }
