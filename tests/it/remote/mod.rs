@@ -2,9 +2,6 @@
 
 /// Blocks over shards against the oracle, under faults.
 mod differential;
-/// Shards behind real sockets.
-#[cfg(feature = "grpc")]
-mod grpc;
 /// Transactions that can be sent, and their oracle.
 mod machine;
 /// Coordinator and shards in one process.
