@@ -7,14 +7,14 @@ use super::machine::RemoteVm;
 use super::message::{self, Begin, BlockKey, Done, Executed, Own, ToShard};
 use super::partition::{Access, Partition};
 use super::transport::Peer;
-use crate::executor::{BlockError, BlockOutput, BlockResult, BlockStats, Cause, Commit, OnCommit};
-use crate::kv::{KvRead, Op};
+use crate::executor::{BlockError, BlockOutput, BlockResult, Cause, Commit, OnCommit, execute_sequentially};
+use crate::kv::{KvRead, KvStore, MemStore, Op};
 use crate::multiversion::TxIndex;
 use crate::sync::Arc;
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The attempt `key` at `block`, divided as `partition` says between `shards`, as many as it has parts.
 pub(crate) fn plan<S, V>(
@@ -116,19 +116,23 @@ fn routes<K: Coded + PartialEq>(partition: &Partition<K>, shares: &[Share]) -> R
 }
 
 /// What the shards have done, transaction by transaction; `None` if it cannot be understood, or is not all of it.
-pub(crate) fn gather<V: RemoteVm>(done: &[Done], len: usize) -> Option<Gathered<V>> {
+pub(crate) fn gather<V: RemoteVm>(vm: &V, done: &[Done], len: usize) -> Option<Gathered<V>> {
     let mut placed: Vec<Option<Committed<V>>> = (0..len).map(|_| None).collect();
     for executed in done.iter().flat_map(|done| &done.executed) {
         *placed.get_mut(executed.place as usize)? = Some(decode::<V>(executed)?);
     }
     let executions = done.iter().fold(0_u64, |sum, done| sum.saturating_add(done.executions));
-    Some(Gathered { placed: placed.into_iter().collect::<Option<_>>()?, executions })
+    // What a block of nothing comes to: with all the statistics there are.
+    let nothing = MemStore::new().snapshot().ok()?;
+    let empty = execute_sequentially(&nothing, &[], vm, None).unwrap_or_else(|error| error.committed);
+    Some(Gathered { placed: placed.into_iter().collect::<Option<_>>()?, executions, empty })
 }
 
 /// A block that the shards have executed.
 pub(crate) struct Gathered<V: RemoteVm> {
     placed: Vec<Committed<V>>,
     executions: u64,
+    empty: BlockOutput<V::Key, V::Value, V::Output>,
 }
 
 struct Committed<V: RemoteVm> {
@@ -150,21 +154,21 @@ fn decode<V: RemoteVm>(executed: &Executed) -> Option<Committed<V>> {
 
 /// What a block comes to: the hook is called for each transaction, in order, and may end the block.
 pub(crate) fn conclude<V: RemoteVm>(
-    Gathered { placed, executions }: Gathered<V>,
+    Gathered { placed, executions, empty: mut output }: Gathered<V>,
     began: Instant,
     mut on_commit: Option<OnCommit<'_, V>>,
 ) -> BlockResult<V> {
     let (mut outputs, mut ops) = (Vec::with_capacity(placed.len()), Vec::new());
     let mut cause = None;
-    for (index, Committed { output, writes }) in (0..TxIndex::MAX).zip(placed) {
-        let commit = Commit { index, output: &output, writes: &writes };
+    for (index, Committed { output: of_it, writes }) in (0..TxIndex::MAX).zip(placed) {
+        let commit = Commit { index, output: &of_it, writes: &writes };
         let flow = match &mut on_commit {
             None => Ok(std::ops::ControlFlow::Continue(())),
             Some(hook) => catch_unwind(AssertUnwindSafe(|| hook(commit))),
         };
         match flow {
             Ok(flow) => {
-                outputs.push(output);
+                outputs.push(of_it);
                 ops.extend(writes);
                 if flow.is_break() {
                     break;
@@ -178,21 +182,11 @@ pub(crate) fn conclude<V: RemoteVm>(
             }
         }
     }
-    let committed = TxIndex::try_from(outputs.len()).unwrap_or(TxIndex::MAX);
-    let stats = BlockStats {
-        transactions: outputs.len() as u64,
-        executions,
-        frontier_executions: 0,
-        validations: 0,
-        aborts: Default::default(),
-        conflicts: Vec::new(),
-        waits: Vec::new(),
-        wall: began.elapsed(),
-        executing: Duration::ZERO,
-        committing: Duration::ZERO,
-        parked: Duration::ZERO,
-    };
-    let output = BlockOutput { outputs, batch: ops.into_iter().collect(), committed, stats };
+    output.committed = TxIndex::try_from(outputs.len()).unwrap_or(TxIndex::MAX);
+    output.stats.transactions = outputs.len() as u64;
+    output.stats.executions = executions;
+    output.stats.wall = began.elapsed();
+    (output.outputs, output.batch) = (outputs, ops.into_iter().collect());
     match cause {
         None => Ok(output),
         Some(cause) => Err(Box::new(BlockError { cause, committed: output })),

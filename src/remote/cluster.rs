@@ -210,7 +210,7 @@ impl<V: RemoteVm> Cluster<V> {
             }
             let key = BlockKey { session: self.session, block: self.blocks, attempt };
             let failure = match self.attempt(key, snapshot, block, accesses, deadline) {
-                Ok((done, how)) => match gather::<V>(&done, block.len()) {
+                Ok((done, how)) => match gather(&self.vm, &done, block.len()) {
                     Some(gathered) => {
                         let output = conclude(gathered, began, options.on_commit);
                         return output.map(|output| Executed { output, how }).map_err(RemoteError::Block);

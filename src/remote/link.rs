@@ -221,6 +221,10 @@ impl Link {
 
     /// When to poll next if nothing happens before.
     pub(crate) fn next(&self, now: Instant) -> Instant {
+        let may_send = !self.waiting.is_empty() && self.flight.len() < self.config.window;
+        if may_send || self.owes_ack || self.greets.is_some() {
+            return now;
+        }
         let speak = self.spoke.map_or(now, |spoke| later(spoke, self.pause()));
         let resend = self.flight.iter().map(|flight| flight.due).min();
         let give_up = self.is_up().then(|| later(self.heard, self.config.patience));
