@@ -123,7 +123,7 @@ pub(crate) fn gather<V: RemoteVm>(vm: &V, done: &[Done], len: usize) -> Option<G
     }
     let executions = done.iter().fold(0_u64, |sum, done| sum.saturating_add(done.executions));
     // What a block of nothing comes to: with all the statistics there are.
-    let nothing = MemStore::new().snapshot().ok()?;
+    let nothing = MemStore::<V::Key, V::Value>::new().snapshot().ok()?;
     let empty = execute_sequentially(&nothing, &[], vm, None).unwrap_or_else(|error| error.committed);
     Some(Gathered { placed: placed.into_iter().collect::<Option<_>>()?, executions, empty })
 }

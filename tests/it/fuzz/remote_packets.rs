@@ -18,7 +18,8 @@ use cachekv::remote::{
     Access, BlockKey, BlockOptions, Cluster, ClusterConfig, Counts, Faults, Network, Peer, Receiver, Shard,
     ShardConfig, StillRunning, Transport, TransportError,
 };
-use std::sync::{Arc, Mutex, OnceLock};
+use parking_lot::Mutex;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 pub const EVENTS: &[&str] = &["garbled", "malformed", "stale", "begun", "refused", "unanswered read"];
@@ -66,7 +67,7 @@ impl Transport for Wire {
     }
     fn send(&self, _: Peer, packet: Bytes) {
         let number = |at: usize| u64::from_le_bytes(packet[at..at + 8].try_into().unwrap());
-        let mut seen = self.seen.lock().unwrap();
+        let mut seen = self.seen.lock();
         if seen.name != number(8) {
             *seen = Seen { name: number(8), ..Seen::default() }; // another conversation
         }
@@ -101,7 +102,7 @@ impl Wire {
     /// The next packet of the conversation.
     fn say(&self, body: &[u8]) {
         let numbers = {
-            let mut seen = self.seen.lock().unwrap();
+            let mut seen = self.seen.lock();
             seen.sent += 1;
             [ME, seen.name, seen.sent, seen.last]
         };
@@ -114,7 +115,7 @@ impl Wire {
         let end = Instant::now() + Duration::from_secs(60);
         loop {
             let (name, ack) = {
-                let seen = self.seen.lock().unwrap();
+                let seen = self.seen.lock();
                 (seen.name, seen.last)
             };
             self.deliver(packet([ME, name, 0, ack], 0, &[]));
@@ -218,11 +219,11 @@ fn of_a_shard(data: &[u8]) -> ToCoordinator {
 pub fn run(data: &[u8]) -> u32 {
     let Some((how, rest)) = data.split_first() else { return 0 };
     let peers = peers();
-    let handle = peers.cluster.0.lock().unwrap().handle();
+    let handle = peers.cluster.0.lock().handle();
     let to_shard = how % 2 == 0;
     let stale = BlockKey { session: u64::MAX, ..BlockKey::default() };
     let (wire, probe, counts): (&Wire, Bytes, Box<dyn Fn() -> Counts>) = if to_shard {
-        (&peers.shard.1, encode(&ToShard::Abort(stale)), Box::new(|| peers.shard.0.counts()))
+        (&peers.shard.1, encode(&ToShard::Abort(stale)), Box::new(move || peers.shard.0.counts()))
     } else {
         let done = ToCoordinator::Done(Done { key: stale, executed: vec![], executions: 0 });
         (&peers.cluster.1, encode(&done), Box::new(move || handle.counts()))
@@ -251,7 +252,7 @@ pub fn run(data: &[u8]) -> u32 {
     wire.is_heard(&probe, &*counts);
     let after = counts();
     if data.len() % 16 == 0 {
-        a_block_is_right(&mut peers.right.lock().unwrap().0);
+        a_block_is_right(&mut peers.right.lock().0);
     }
     let met = [
         after.garbled > before.garbled,
