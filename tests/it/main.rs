@@ -86,15 +86,18 @@ mod picture;
 /// The embedded store: opening, durability, damage.
 #[cfg(feature = "redb")]
 mod redb;
+/// One block over several shards.
+#[cfg(feature = "remote")]
+mod remote;
 /// Authenticated state, exported and restored.
 #[cfg(feature = "restore")]
 mod restore;
 /// Transactions that compute what they write from what they read.
 mod script;
-/// A state that cannot read one key.
-mod unreadable;
 /// What each worker did and when, against the statistics.
 mod timeline;
+/// A state that cannot read one key.
+mod unreadable;
 /// One answer wherever a key lives.
 mod views_layers;
 /// Merges: writes that are no reads.

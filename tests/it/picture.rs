@@ -85,8 +85,14 @@ fn the_trace_has_every_event_once_and_none_of_a_worker_overlap() {
         match &due.activity {
             Activity::Execution { version, at_frontier, outcome } => {
                 assert!(category.starts_with("execution,"), "{event}");
-                assert_eq!((&args["tx"], &args["incarnation"]), (&Json::from(version.tx), &Json::from(version.incarnation)));
-                assert_eq!((&args["at_frontier"], args["outcome"] == "executed"), (&Json::from(*at_frontier), *outcome == Outcome::Executed));
+                assert_eq!(
+                    (&args["tx"], &args["incarnation"]),
+                    (&Json::from(version.tx), &Json::from(version.incarnation))
+                );
+                assert_eq!(
+                    (&args["at_frontier"], args["outcome"] == "executed"),
+                    (&Json::from(*at_frontier), *outcome == Outcome::Executed)
+                );
             }
             Activity::Abort { version, .. } => {
                 assert_eq!((category, &args["tx"]), ("abort", &Json::from(version.tx)));
@@ -125,7 +131,8 @@ fn the_page_stands_by_itself_and_no_name_gets_out_of_its_string() {
     let mut due = HOSTILE;
     due.sort_unstable();
     assert_eq!(keys, due);
-    let figures: BTreeMap<_, _> = data["figures"].as_array().unwrap().iter().map(|row| (row[0].as_str().unwrap(), &row[1])).collect();
+    let figures: BTreeMap<_, _> =
+        data["figures"].as_array().unwrap().iter().map(|row| (row[0].as_str().unwrap(), &row[1])).collect();
     assert_eq!(figures["transactions"], "200");
     let count = |kind: u64| {
         let rows = data["workers"].as_array().unwrap().iter().flat_map(|events| events.as_array().unwrap());

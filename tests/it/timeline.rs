@@ -108,7 +108,10 @@ fn lives<K: Debug>(events: &[&Event<K>], committed: TxIndex) {
         if let Activity::Abort { version, reason } = &event.activity {
             let life = lives.get_mut(version).expect("what is aborted was executed");
             assert!(matches!(life.outcome, Outcome::Executed | Outcome::Failed), "{version}: {reason:?}");
-            assert!(life.aborted.is_none() && life.ended <= event.began, "{version} is aborted once, when it has ended");
+            assert!(
+                life.aborted.is_none() && life.ended <= event.began,
+                "{version} is aborted once, when it has ended"
+            );
             life.aborted = Some(event.began);
         }
     }
@@ -268,10 +271,7 @@ fn a_block_that_is_stopped_has_the_executions_that_were_under_way() {
 
 #[test]
 fn a_block_that_fails_or_panics_is_recorded_to_its_end() {
-    for failing in [
-        act(|_| Err(Failure::Own("always"))),
-        act(|_| panic!("always")),
-    ] {
+    for failing in [act(|_| Err(Failure::Own("always"))), act(|_| panic!("always"))] {
         let add = |key| {
             act(move |view: &View<'_>| {
                 let value = view.get(&key)?.unwrap_or(0);

@@ -197,7 +197,7 @@ fn measure(block: &Block, executor: &BlockExecutor, args: &EvmArgs) -> Result<(R
 fn name_key(key: &StateKey) -> String {
     match key {
         StateKey::Account(address) => format!("account {address}"),
-        StateKey::Code(address) => format!("code of {address}"),
+        StateKey::Contract(address) => format!("contract {address}"),
         StateKey::Generation(address) => format!("storage of {address}"),
         StateKey::Slot(address, _, slot) => format!("slot {slot:#x} of {address}"),
     }
