@@ -36,7 +36,7 @@ impl<K: Key> BlockPicture<'_, K> {
         string(&mut out, &self.title);
         out.push_str(&format!(",\"wall\":{},\"figures\":", self.stats.wall.as_nanos()));
         list(&mut out, self.figures(), |out, (what, figure)| {
-            list(out, [what, &figure], |out, text| string(out, text));
+            list(out, [what, &figure], string);
         });
         out.push_str(",\"keys\":");
         list(&mut out, &self.names, |out, name| string(out, name));
