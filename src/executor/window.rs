@@ -112,7 +112,7 @@ mod tests {
                 window.committed(index, 1, false);
             }
         }
-        assert!((50..200).contains(&tries), "{tries}");
+        assert!((50..400).contains(&tries), "{tries}");
         (10_000..10_200).for_each(|index| window.committed(index, 1, window.width() > 1));
         assert!(window.width() > 32, "it does not come back");
     }

@@ -7,7 +7,6 @@ use super::error::{BaseError, Cause, panic_message};
 use super::job::{Job, Run};
 use super::stats::Tally;
 use super::status::{Judged, Task, Verdict};
-use super::timeline::Outcome;
 use super::vm::{Commit, Vm};
 use crate::kv::Op;
 use crate::multiversion::{
@@ -30,7 +29,7 @@ pub(super) struct Worker<'j, 'o, 'b, V: Vm> {
 
 impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
     pub(super) fn new(job: &'j Job<'o, 'b, V>) -> Self {
-        Self { job, tally: Tally::new(job.record), at_hand: 0 }
+        Self { job, tally: Tally::default(), at_hand: 0 }
     }
 
     /// Works until the block ends.
@@ -76,7 +75,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         }
         let began = Instant::now();
         job.signals.parking.wait(job.deadline, || job.is_idle());
-        self.tally.woke(began);
+        self.tally.stats.parked += began.elapsed();
     }
 
     /// Whether the block was cancelled or its deadline has passed; ends it if so.
@@ -116,7 +115,8 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         let written = previous.map_or_else(Written::default, |run| run.written);
         let version = Version { tx, incarnation };
         self.at_hand = tx;
-        self.tally.begins(version, at_frontier);
+        self.tally.stats.executions += 1;
+        self.tally.stats.frontier_executions += u64::from(at_frontier);
         let Some(transaction) = job.places.transaction(tx).and_then(|given| job.block.get(given)) else {
             return job.fail(Cause::Malformed("a transaction is missing"));
         };
@@ -131,19 +131,16 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         let Finished { writes, obligations, reads, taint } = view.finish();
         let outcome = match (taint, outcome) {
             (Some(Taint::Blocked(on)), _) => {
-                self.tally.ends(version, Outcome::Blocked { on });
+                self.tally.blocked(tx, on);
                 return job.scheduler.block(tx, on, Run::nothing(written));
             }
             (Some(Taint::Lost), _) => {
-                self.tally.ends(version, Outcome::Lost);
+                self.tally.stats.aborts.lost += 1;
                 return job.scheduler.retry(tx, Run::nothing(written));
             }
-            (Some(Taint::Stopped), _) => {
-                self.tally.ends(version, Outcome::Stopped);
-                return job.scheduler.retry(tx, Run::nothing(written));
-            }
+            (Some(Taint::Stopped), _) => return job.scheduler.retry(tx, Run::nothing(written)),
             (Some(Taint::Refused), _) => {
-                self.tally.ends(version, Outcome::Refused);
+                self.tally.stats.aborts.refused += 1;
                 if job.scheduler.defer(tx, Run::nothing(written)) {
                     self.commit();
                 }
@@ -157,8 +154,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         // A failed run writes nothing. It is executed again if it was speculative, else the block ends before it.
         let writes = if outcome.is_ok() { writes } else { Default::default() };
         let (written, readers_end) = job.store.publish(version, writes.into_entries(), &written);
-        self.tally.ends(version, if outcome.is_ok() { Outcome::Executed } else { Outcome::Failed });
-        let run = Run { outcome: Some(outcome), reads, at_frontier, incarnation, obligations, written };
+        let run = Run { outcome: Some(outcome), reads, at_frontier, obligations, written };
         self.finish(tx, run);
         self.abort_doomed(tx, readers_end);
     }
@@ -194,7 +190,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
             let Ok(Err(conflict)) = catch_unwind(AssertUnwindSafe(|| validate(&job.store, reader, &run.reads))) else {
                 return false;
             };
-            tally.conflict(Version { tx: reader, incarnation: run.incarnation }, conflict);
+            tally.conflict(conflict);
             job.store.estimate(reader, &run.written);
             true
         });
@@ -215,7 +211,6 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
 
 /// Commits the transaction at the frontier, if it can be; whether to go on with the next.
 fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally: &mut Tally<V::Key>) -> bool {
-    tally.judges();
     let (mut cause, mut failed) = (None, None);
     let judged = job.scheduler.judge(|index, run| match judge(job, index, run, tally) {
         Ok(verdict) => {
@@ -249,7 +244,6 @@ fn commit_own<V: Vm>(
     if job.scheduler.is_stopped() {
         return false;
     }
-    tally.judges();
     match judge(job, index, &mut run, tally) {
         Ok(Verdict::Commit) => {
             let executions = job.scheduler.finish_committed(index);
@@ -288,7 +282,6 @@ fn commit<V: Vm>(
         }
         state.outputs.push(output);
     }
-    tally.committed(index, executions);
     job.store.frontier().advance(index + 1); // before a run can begin at the scheduler's
     job.scheduler.commit(index, state.window.width());
     tally.stats.windows += u64::from(state.window.width());
@@ -306,19 +299,18 @@ fn judge<V: Vm>(
     run: &mut Run<V>,
     tally: &mut Tally<V::Key>,
 ) -> Result<Verdict, Cause<V::Error>> {
-    let version = Version { tx: index, incarnation: run.incarnation };
     let checked = catch_unwind(AssertUnwindSafe(|| {
         if !run.at_frontier {
             tally.stats.validations += 1;
             if let Err(conflict) = validate(&job.store, index, &run.reads) {
-                tally.conflict(version, conflict);
+                tally.conflict(conflict);
                 return Ok(Verdict::Abort);
             }
         }
         match job.store.settle(index, &run.written, &run.obligations) {
             Ok(()) => Ok(Verdict::Commit),
-            Err(Unsettled::Refused(key)) => {
-                tally.refused(version, key);
+            Err(Unsettled::Refused(_)) => {
+                tally.stats.aborts.refused += 1;
                 Ok(Verdict::Abort)
             }
             Err(Unsettled::Base(error)) => Err(Cause::Base { index, error: BaseError(error) }),
@@ -340,7 +332,7 @@ fn judge<V: Vm>(
     // since; an operand taken to be admitted. So a failure counts if a run at the frontier meets it.
     match failed {
         Some(cause) if run.at_frontier => return Err(cause),
-        Some(_) => tally.failed(version),
+        Some(_) => tally.stats.aborts.failed += 1,
         None => {}
     }
     job.store.estimate(index, &run.written);
