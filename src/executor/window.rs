@@ -21,6 +21,8 @@ const GAIN: u32 = 8;
 /// The part of itself that it loses with a transaction that is executed at the frontier in the end, after executions in
 /// advance: the first after a success, and each that follows.
 const LOSS: (u32, u32) = (16, 8);
+/// The part that it loses so while no execution in advance has lasted: a block may be one chain.
+const FIRST_LOSS: u32 = 2;
 /// The most, and the least, that a commit without executions in advance adds, so that a window of one comes to try two again.
 const PROBES: (u32, u32) = (ONE / 8, ONE / 128);
 
@@ -40,13 +42,15 @@ pub(crate) struct Window {
     probe: u32,
     /// The last transaction of which an execution was counted as failed, if nothing has lasted since.
     failed: Option<u32>,
+    /// Whether an execution in advance has lasted.
+    lasted: bool,
 }
 
 impl Window {
     /// A window of at most `most` transactions, and at first of so many: what is slow at a block's begin is to hold up nobody.
     pub(crate) fn new(policy: RunAhead, most: u32) -> Self {
         let most = most.clamp(1, u32::MAX / ONE / 2) * ONE;
-        Self { policy, width: most, most, probe: PROBES.0, failed: None }
+        Self { policy, width: most, most, probe: PROBES.0, failed: None, lasted: false }
     }
 
     /// The width, at least 1.
@@ -59,7 +63,7 @@ impl Window {
         match executions {
             0 => {} // elsewhere
             1 if in_advance => {
-                self.failed = None;
+                (self.failed, self.lasted) = (None, true);
                 self.probe = (self.probe * 2).min(PROBES.0);
                 self.grow(self.width / GAIN);
             }
@@ -75,7 +79,11 @@ impl Window {
         if self.policy == RunAhead::Fixed || self.failed == Some(index) {
             return;
         }
-        let part = if self.failed.is_none() { LOSS.0 } else { LOSS.1 };
+        let part = match self.failed {
+            _ if !self.lasted => FIRST_LOSS,
+            None => LOSS.0,
+            Some(_) => LOSS.1,
+        };
         self.failed = Some(index);
         self.probe = (self.probe / 2).max(PROBES.1);
         self.width = (self.width - self.width / part).max(ONE);
