@@ -7,11 +7,12 @@ use revm::bytecode::Bytecode;
 use revm::database_interface::DBErrorMarker;
 use revm::primitives::map::B256Map;
 use revm::primitives::{Address, B256, KECCAK_EMPTY, U256};
-use revm::state::AccountInfo;
+use revm::state::{AccountId, AccountInfo};
+use smallvec::SmallVec;
 
 use super::error::Error;
 use super::input::BlockInput;
-use super::state::{Changes, StateKey, StateValue};
+use super::state::{AccountRecord, Changes, StateKey, StateValue};
 use crate::multiversion::{TxView, ViewError};
 use crate::sync::RwLock;
 
@@ -26,8 +27,8 @@ pub(super) struct ViewDatabase<'a, 'v> {
     input: &'a BlockInput,
     created: &'a CreatedCodes,
     pub(super) view: &'a View<'v>,
-    /// The generations looked up so far: most runs read many slots of one contract.
-    generations: RefCell<Vec<(Address, u64)>>,
+    /// Of each contract met so far, which generation of slots is its own; the machine knows a contract by its place here.
+    generations: RefCell<SmallVec<[u64; 8]>>,
 }
 
 /// Why a read of the virtual machine failed.
@@ -46,15 +47,16 @@ impl<'a, 'v> ViewDatabase<'a, 'v> {
         Self { input, created, view, generations: RefCell::default() }
     }
 
-    /// The generation whose slots are the account's.
-    pub(super) fn generation(&self, address: Address) -> Result<u64, ViewError> {
-        let known = self.generations.borrow().iter().find(|(known, _)| *known == address).map(|(_, known)| *known);
-        if let Some(known) = known {
-            return Ok(known);
+    /// The generation whose slots are the account's, which was met as `id`.
+    pub(super) fn generation(&self, address: Address, id: Option<AccountId>) -> Result<u64, ViewError> {
+        match id.and_then(|id| self.generations.borrow().get(id.get()).copied()) {
+            Some(generation) => Ok(generation),
+            None => Ok(StateValue::number(self.view.get(&StateKey::Generation(address))?)),
         }
-        let generation = StateValue::number(self.view.get(&StateKey::Generation(address))?);
-        self.generations.borrow_mut().push((address, generation));
-        Ok(generation)
+    }
+
+    fn slot(&self, address: Address, generation: u64, slot: U256) -> Result<U256, ReadError> {
+        Ok(StateValue::word(self.view.get(&StateKey::Slot(address, generation, slot))?))
     }
 }
 
@@ -63,10 +65,20 @@ impl Database for &ViewDatabase<'_, '_> {
 
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, ReadError> {
         let Some(account) = self.view.get(&StateKey::Account(address))? else { return Ok(None) };
-        let (balance, nonce) = StateValue::account(Some(account));
-        let code_hash = StateValue::hash(self.view.get(&StateKey::Code(address))?);
-        let code = (code_hash == KECCAK_EMPTY).then(Bytecode::default);
-        Ok(Some(AccountInfo { balance, nonce, code_hash, account_id: None, code }))
+        let AccountRecord { balance, nonce, code_hash, generation } = StateValue::account(Some(account));
+        if code_hash == KECCAK_EMPTY {
+            return Ok(Some(AccountInfo {
+                balance,
+                nonce,
+                code_hash,
+                account_id: None,
+                code: Some(Bytecode::default()),
+            }));
+        }
+        let mut generations = self.generations.borrow_mut();
+        let account_id = AccountId::new(generations.len());
+        generations.push(generation);
+        Ok(Some(AccountInfo { balance, nonce, code_hash, account_id, code: None }))
     }
 
     fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode, ReadError> {
@@ -75,8 +87,11 @@ impl Database for &ViewDatabase<'_, '_> {
     }
 
     fn storage(&mut self, address: Address, slot: U256) -> Result<U256, ReadError> {
-        let generation = self.generation(address)?;
-        Ok(StateValue::word(self.view.get(&StateKey::Slot(address, generation, slot))?))
+        self.slot(address, self.generation(address, None)?, slot)
+    }
+
+    fn storage_by_account_id(&mut self, address: Address, id: AccountId, slot: U256) -> Result<U256, ReadError> {
+        self.slot(address, self.generation(address, Some(id))?, slot)
     }
 
     fn block_hash(&mut self, number: u64) -> Result<B256, ReadError> {

@@ -28,6 +28,6 @@ pub use input::{BlockFiles, BlockInput};
 pub use machine::{Executed, Machine};
 pub use prestate::{Account, Accounts};
 pub use receipts::{Receipt, TxOutput, block_bloom, gas_used, receipts, receipts_root, verify};
-pub use state::{Change, Changes, StateKey, StateValue, accounts, store};
+pub use state::{AccountRecord, Change, Changes, StateKey, StateValue, accounts, store};
 pub use transaction::Transaction;
 pub use transfer::{Transfer, is_precompile};

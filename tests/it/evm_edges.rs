@@ -213,6 +213,29 @@ fn accounts_that_do_not_exist_delegate() {
 }
 
 #[test]
+fn a_delegate_does_not_find_what_was_stored_before_a_destruction() {
+    let (maker, counter) = (addr(1), addr(2));
+    let die = vec![op::CALLER, op::SELFDESTRUCT];
+    let mortal = maker.create2_from_code(B256::ZERO, &die);
+    let mut made = Made::new(PRAGUE);
+    made.contract(maker, 0, factory());
+    made.contract(counter, 0, count(push(word(0))));
+    made.account(mortal, 5).storage = [(word(0), word(40)), (word(7), word(7))].into();
+    let from = made.rich(10);
+    made.tx(from, TxKind::Call(maker), 3, die); // there and gone, in one transaction
+    made.pay(from, mortal, 5);
+    delegate(&mut made, from, mortal, counter);
+    for index in 11..20 {
+        let other = made.rich(index);
+        made.call(other, mortal, 0);
+        made.pay(other, mortal, 1).gas_limit = 100_000;
+    }
+    let state = made.check();
+    assert_eq!(state[&mortal].storage, [(word(0), word(18))].into());
+    assert_eq!(balance(&state, mortal), Some(14));
+}
+
+#[test]
 fn a_sender_is_drained_by_its_delegate() {
     let drain = addr(1);
     let mut made = Made::new(PRAGUE);
