@@ -71,6 +71,15 @@ impl<K, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> Source<K, P, E, S> 
         }
     }
 
+    /// The key at `end`, if one was read ahead.
+    fn peeked(&self, end: End) -> Option<&K> {
+        let entry = match end {
+            End::Front => &self.front,
+            End::Back => &self.back,
+        };
+        entry.as_ref()?.as_ref().ok().map(|(key, _)| key)
+    }
+
     fn take(&mut self, end: End) -> Option<Entry<K, P, E>> {
         match end {
             End::Front => self.front.take(),
@@ -79,6 +88,7 @@ impl<K, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> Source<K, P, E, S> 
     }
 
     /// The entry at `end`, without reading ahead.
+    #[inline]
     fn pop(&mut self, end: End) -> Option<Entry<K, P, E>> {
         match end {
             End::Front => self.front.take().or_else(|| self.iter.next()).or_else(|| self.back.take()),
@@ -94,6 +104,7 @@ impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> MergeIter<K, P
         Self { sources, spent: false, failed: false }
     }
 
+    #[inline]
     fn step(&mut self, end: End) -> Option<Entry<K, P, E>> {
         if self.failed {
             return None;
@@ -104,6 +115,7 @@ impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> MergeIter<K, P
         entry
     }
 
+    #[inline]
     fn next_at(&mut self, end: End) -> Option<Entry<K, P, E>> {
         if self.spent {
             self.drop_spent();
@@ -112,11 +124,7 @@ impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> MergeIter<K, P
             return only.pop(end); // nothing to compare with
         }
         let winner = self.winner(end)?;
-        let entry = self.sources.get_mut(winner)?.take(end)?;
-        if let Ok((key, _)) = &entry {
-            self.drop_shadowed(winner, end, key);
-        }
-        Some(entry)
+        self.sources.get_mut(winner)?.take(end)
     }
 
     /// Leaves out the sources that have nothing more. Once a source, so kept out of the way of the walk.
@@ -128,46 +136,43 @@ impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> MergeIter<K, P
     }
 
     /// The source whose entry comes next at `end`; of equal keys the newest source's. An error comes before any key.
+    ///
+    /// An older entry of an equal key is dropped on the way: whichever end takes the newer one, it hides the older.
     fn winner(&mut self, end: End) -> Option<usize> {
         let mut best: Option<(usize, &K)> = None;
         for (at, source) in self.sources.iter_mut().enumerate() {
-            let key = match source.peek(end) {
-                None => {
+            let order = match (source.peek(end), best) {
+                (None, _) => {
                     self.spent = true;
                     continue;
                 }
-                Some(Err(_)) => return Some(at),
-                Some(Ok((key, _))) => key,
+                (Some(Err(_)), _) => return Some(at),
+                (Some(Ok(_)), None) => Ordering::Less,
+                (Some(Ok((key, _))), Some((_, nearest))) => match end {
+                    End::Front => key.cmp(nearest),
+                    End::Back => nearest.cmp(key),
+                },
             };
-            let nearer = best.is_none_or(|(_, nearest)| match end {
-                End::Front => key.cmp(nearest) == Ordering::Less,
-                End::Back => key.cmp(nearest) == Ordering::Greater,
-            });
-            if nearer {
-                best = Some((at, key));
+            match order {
+                Ordering::Less => best = source.peeked(end).map(|key| (at, key)),
+                Ordering::Equal => drop(source.take(end)),
+                Ordering::Greater => {}
             }
         }
         best.map(|(at, _)| at)
-    }
-
-    /// Older entries of `key` are hidden by the winner's. Every source has been peeked at `end` by now.
-    fn drop_shadowed(&mut self, winner: usize, end: End, key: &K) {
-        for source in self.sources.iter_mut().skip(winner.saturating_add(1)) {
-            if matches!(source.peek(end), Some(Ok((shadowed, _))) if shadowed == key) {
-                source.take(end);
-            }
-        }
     }
 }
 
 impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> Iterator for MergeIter<K, P, E, S> {
     type Item = Entry<K, P, E>;
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         self.step(End::Front)
     }
 }
 
 impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> DoubleEndedIterator for MergeIter<K, P, E, S> {
+    #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
         self.step(End::Back)
     }
