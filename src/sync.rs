@@ -14,6 +14,18 @@ pub(crate) use model_side::*;
 #[cfg(not(any(kv_loom, kv_shuttle)))]
 pub(crate) use real_side::*;
 
+/// A value with cache lines of its own, so that whoever changes it disturbs nobody who reads its neighbours.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Apart<T>(pub(crate) T);
+
+impl<T> std::ops::Deref for Apart<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
 /// The threads that workers live on.
 #[derive(Debug)]
 #[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]

@@ -2,22 +2,23 @@
 //!
 //! Each row gives, for every way to execute it, how much faster than sequential it is (median, and the 10th and 90th
 //! percentile), wall and processor time a transaction, executions a transaction, the share of runs at the frontier, and of
-//! the workers' time asleep.
+//! the workers' time asleep. “Fixed” is without the adaptive window.
 
-#![allow(clippy::expect_used, reason = "a benchmark that cannot run ends")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark that cannot run ends")]
 #![allow(unreachable_pub, reason = "a benchmark has no outside")]
 
 mod measure;
+mod memory;
 mod workload;
 
-use cachekv::executor::Config;
+use cachekv::executor::{Config, RunAhead};
 use measure::{Row, Way, run};
 use std::time::Duration;
 use workload::{Work, scans, transfers};
 
-fn config(threads: usize) -> Config {
+fn config(threads: usize, window: RunAhead) -> Config {
     let mut config = Config::default();
-    config.threads = threads;
+    (config.threads, config.window) = (threads, window);
     config
 }
 
@@ -53,10 +54,21 @@ fn main() {
         turns = arguments.get(at + 1).and_then(|number| number.parse().ok()).expect("a number of turns");
         arguments.drain(at..at + 2);
     }
-    let ways = [Way::new("1 thread", config(1)), Way::new("2 threads", config(2))];
+    if arguments.iter().any(|argument| argument == memory::ALONE) {
+        return memory::alone();
+    }
+    let ways = [
+        Way::new("1 thread", config(1, RunAhead::Adaptive)),
+        Way::new("2 threads", config(2, RunAhead::Adaptive)),
+        Way::new("2, fixed", config(2, RunAhead::Fixed)),
+    ];
+    let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|part| name.contains(part.as_str()));
     for row in rows() {
-        if arguments.is_empty() || arguments.iter().any(|part| row.name.contains(part.as_str())) {
+        if wanted(&row.name) {
             run(&row, &ways, turns);
         }
+    }
+    if wanted("memory") {
+        memory::run();
     }
 }

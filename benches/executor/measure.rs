@@ -29,7 +29,7 @@ impl Way {
 
 /// What one way took in all its turns.
 #[derive(Default)]
-pub struct Taken {
+struct Taken {
     /// Sequential wall time over its own, a turn.
     ratios: Vec<f64>,
     wall: Vec<f64>,
@@ -57,7 +57,7 @@ pub fn snapshot(accounts: u64) -> MemSnapshot<u64, u64> {
 }
 
 /// Measures `row` in every way and prints a line for each. `turns` after two that do not count.
-pub fn run(row: &Row, ways: &[Way], turns: usize) -> Vec<Taken> {
+pub fn run(row: &Row, ways: &[Way], turns: usize) {
     let snapshot = snapshot(row.accounts);
     let vm = Bench { compute: row.compute };
     let mut baseline = Taken::default();
@@ -104,19 +104,11 @@ pub fn run(row: &Row, ways: &[Way], turns: usize) -> Vec<Taken> {
             taken.parked * 100.0 / taken.wall.iter().sum::<f64>(),
         );
     }
-    taken
 }
 
 fn quantile(values: &mut [f64], at: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get((values.len() as f64 * at) as usize).copied().unwrap_or(f64::NAN)
-}
-
-impl Taken {
-    /// How much faster than sequential, at the median.
-    pub fn ratio(&mut self) -> f64 {
-        median(&mut self.ratios)
-    }
 }
 
 /// What two threads that share nothing gain over one, just now: the most that the machine has to give.

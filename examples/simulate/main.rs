@@ -1,13 +1,14 @@
 //! More cores than there are: predicts how fast blocks would be executed on up to 64 cores, and chooses between policies.
 //!
 //! ```text
-//! cargo run --release --example simulate --features evm [-- --turns N]
+//! cargo run --release --example simulate --features evm [-- --turns N --steps A,B,C,D,E,F,G,H]
 //! ```
 //!
 //! The library's own scheduler is driven in virtual time: with what the executor's steps take on this machine, with what
 //! each transaction takes, and with what it reads and writes. **What it prints for more threads than the machine has is a
 //! prediction.** Beside it stand, for one thread and two, real runs of the same blocks and how far off the prediction is.
-//! It knows nothing of memory bandwidth, of several sockets, and of what a cache line costs that more than two cores want.
+//! The steps are measured in processor time, or given (in the order in which they are printed), to compare policies on a
+//! machine that others use. It knows nothing of memory bandwidth, of several sockets, and of what a cache line costs that more than two cores want.
 
 #![allow(
     clippy::unwrap_used,
@@ -35,6 +36,17 @@ mod sync {
     pub use parking_lot::Mutex;
     pub use std::sync::Arc;
     pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+    /// Cache lines are not simulated.
+    #[derive(Debug, Default)]
+    pub struct Apart<T>(pub T);
+
+    impl<T> std::ops::Deref for Apart<T> {
+        type Target = T;
+        fn deref(&self) -> &T {
+            &self.0
+        }
+    }
 }
 mod multiversion {
     pub type TxIndex = u32;
@@ -50,13 +62,18 @@ const THREADS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 const POLICIES: [(RunAhead, &str); 2] = [(RunAhead::Adaptive, "adaptive"), (RunAhead::Fixed, "fixed")];
 
 fn main() {
-    let mut arguments = std::env::args().skip(1);
-    let turns = match arguments.next().as_deref() {
-        Some("--turns") => arguments.next().and_then(|number| number.parse().ok()).expect("a number of turns"),
-        _ => 11,
-    };
-    let steps = record::steps();
-    println!("measured steps, in ns: {steps:?}\n");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let given = |name| arguments.iter().position(|argument| argument == name).and_then(|at| arguments.get(at + 1));
+    let turns = given("--turns").map_or(11, |number| number.parse().expect("a number of turns"));
+    let steps = given("--steps").map_or_else(record::steps, |text| {
+        let step = |text: &str| text.parse().expect("eight numbers of nanoseconds, with commas between them");
+        let steps: Vec<u64> = text.split(',').map(step).collect();
+        let [at_frontier, in_advance, commit, check, shared, look, call, wake] = steps[..] else {
+            panic!("eight numbers")
+        };
+        Steps { at_frontier, in_advance, commit, check, shared, look, call, wake }
+    });
+    println!("steps, in ns: {steps:?}\n");
     grid(steps, turns);
     #[cfg(feature = "evm")]
     ethereum_blocks(steps, turns);

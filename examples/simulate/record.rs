@@ -2,6 +2,7 @@
 
 use crate::block::Tx;
 use crate::engine::Steps;
+use crate::measure::cpu;
 use crate::workload::{Bench, Sum, Work, transfers};
 use cachekv::executor::{BlockExecutor, Commit, Config, Elsewhere, Options, RunAhead, Vm, execute_sequentially};
 use cachekv::kv::{KvStore, MemSnapshot, MemStore};
@@ -25,7 +26,7 @@ impl Grid {
         let before = MemStore::from_iter((0..accounts).map(|account| (account, 1_000_000)));
         let before = before.snapshot().expect("memory");
         let mut grid = Self { work, compute, before, block: Vec::new() };
-        let cost = (grid.sequential(5) * 1e9) as u64 / len;
+        let cost = (grid.lone_sequential() * 1e9) as u64 / len;
         let tx = |work: &Work| match *work {
             Work::Transfer(from, to) => {
                 let keys = vec![from as u32, to as u32];
@@ -41,6 +42,18 @@ impl Grid {
     pub fn sequential(&self, turns: usize) -> f64 {
         let vm = Bench { compute: self.compute };
         median(turns, || drop(execute_sequentially(&self.before, &self.work, &vm, None).expect("no transaction fails")))
+    }
+
+    /// The median processor time of sequential execution, in seconds: what it takes where nobody else is.
+    fn lone_sequential(&self) -> f64 {
+        let vm = Bench { compute: self.compute };
+        processor(9, || drop(execute_sequentially(&self.before, &self.work, &vm, None).expect("no transaction fails")))
+    }
+
+    /// The median processor time of the executor, in seconds, with a window of its full width.
+    fn lone_real(&self, threads: usize) -> f64 {
+        let (executor, vm) = (executor(threads, RunAhead::Fixed), Bench { compute: self.compute });
+        processor(9, || drop(executor.execute(&self.before, &self.work, &vm).expect("no transaction fails")))
     }
 
     /// The median time of the executor, in seconds, and executions a transaction.
@@ -62,16 +75,26 @@ pub fn executor(threads: usize, window: RunAhead) -> BlockExecutor {
     BlockExecutor::with_config(config).expect("threads")
 }
 
-pub fn median(turns: usize, mut act: impl FnMut()) -> f64 {
+/// The median time of `act`, in seconds.
+pub fn median(turns: usize, act: impl FnMut()) -> f64 {
+    let began = Instant::now();
+    middle(turns, || began.elapsed().as_secs_f64(), act)
+}
+
+/// The median processor time of `act`, in seconds: all its threads', and nobody else's.
+fn processor(turns: usize, act: impl FnMut()) -> f64 {
+    middle(turns, cpu, act)
+}
+
+fn middle(turns: usize, clock: impl Fn() -> f64, mut act: impl FnMut()) -> f64 {
     let mut times: Vec<f64> = (0..turns)
         .map(|_| {
-            let began = Instant::now();
+            let began = clock();
             act();
-            began.elapsed().as_secs_f64()
+            clock() - began
         })
         .collect();
-    times.sort_by(f64::total_cmp);
-    times[turns / 2]
+    crate::measure::median(&mut times)
 }
 
 /// Runs all its transactions in advance of a first one that is executed elsewhere: the last of them lets it arrive.
@@ -79,7 +102,8 @@ struct InAdvance {
     bench: Bench,
     last: u32,
     elsewhere: Elsewhere<u64, u64>,
-    executed: Mutex<Option<Instant>>,
+    /// The processor time when the last was executed.
+    executed: Mutex<f64>,
 }
 
 impl Vm for InAdvance {
@@ -93,7 +117,7 @@ impl Vm for InAdvance {
     fn execute(&self, work: &Work, view: &TxView<'_, u64, u64, Sum>) -> Result<(), ViewError> {
         self.bench.execute(work, view)?;
         if view.index() == self.last {
-            *self.executed.lock().expect("no panic") = Some(Instant::now());
+            *self.executed.lock().expect("no panic") = cpu();
             self.elsewhere.resolve(0, &u64::MAX, None).expect("declared");
         }
         Ok(())
@@ -110,48 +134,40 @@ fn in_advance(grid: &Grid) -> (f64, f64) {
         .map(|_| {
             let elsewhere = Elsewhere::new([(0, vec![u64::MAX])]);
             let bench = Bench { compute: Duration::ZERO };
-            let vm = InAdvance { bench, last: len as u32, elsewhere: elsewhere.clone(), executed: Mutex::new(None) };
+            let vm = InAdvance { bench, last: len as u32, elsewhere: elsewhere.clone(), executed: Mutex::new(0.0) };
             let options = Options { elsewhere: Some(elsewhere), ..Options::default() };
-            let began = Instant::now();
+            let began = cpu();
             let done = executor.execute_with(&grid.before, &grid.work, &vm, options).expect("no transaction fails");
-            let wall = began.elapsed().as_secs_f64();
-            let executed = vm.executed.lock().expect("no panic").expect("the last was executed");
+            let ended = cpu();
+            let executed = *vm.executed.lock().expect("no panic");
             assert_eq!(done.stats.frontier_executions, 0);
-            let until = (executed - began).as_secs_f64();
-            (until * 1e9 / len as f64, (wall - until) * 1e9 / len as f64)
+            ((executed - began) * 1e9 / len as f64, (ended - executed) * 1e9 / len as f64)
         })
         .collect();
     taken.sort_by(|a, b| a.0.total_cmp(&b.0));
     taken[4]
 }
 
-/// Measures the steps. What two threads cost each other is the processor time of a block on two beyond the same on one.
+/// Measures the steps, in processor time. What two threads cost each other is what a block takes on two beyond the same on
+/// one.
 pub fn steps() -> Steps {
     let apart = Grid::transfers(10_000, 10_000, Duration::ZERO); // so far apart that hardly any read is of this block
     let each = 1e9 / apart.work.len() as f64;
-    let sequential = apart.sequential(9) * each;
-    let lone = apart.real(1, RunAhead::Adaptive, 9).0 * each;
+    let (sequential, lone) = (apart.lone_sequential() * each, apart.lone_real(1) * each);
     let (advance, commits) = in_advance(&apart);
     // Of what follows the executions, a part is neither check nor commit: the batch is gathered.
     let gathered = (commits / 2.0).min(lone - sequential);
     let commit = 60.0_f64.min(commits);
     let (call, wake) = waking();
     let common = Grid::transfers(10_000, 1_000, Duration::ZERO);
-    let processor = |threads| {
-        let executor = executor(threads, RunAhead::Fixed);
-        let vm = Bench { compute: Duration::ZERO };
-        let began = crate::measure::cpu();
-        (0..9).for_each(|_| drop(executor.execute(&common.before, &common.work, &vm).expect("no transaction fails")));
-        (crate::measure::cpu() - began) * each / 9.0
-    };
-    let (one, two) = (processor(1), processor(2));
+    let shared = (common.lone_real(2) - common.lone_real(1)) * each / 2.0;
     let nanos = |time: f64| time.max(0.0) as u64;
     Steps {
         at_frontier: nanos(lone - sequential - commit),
         in_advance: nanos(advance - sequential),
         commit: nanos(commit),
         check: nanos(commits - gathered - commit),
-        shared: nanos((two - one) / 2.0),
+        shared: nanos(shared),
         look: 3_000,
         call,
         wake,
@@ -161,28 +177,26 @@ pub fn steps() -> Steps {
 /// What it takes to wake a thread up: for who calls, and until it is awake.
 fn waking() -> (u64, u64) {
     let rounds = 200;
+    let (answer, answers) = std::sync::mpsc::channel();
     let sleeper = std::thread::spawn(move || {
-        (0..rounds)
-            .map(|_| {
-                std::thread::park();
-                Instant::now()
-            })
-            .collect::<Vec<_>>()
+        for _ in 0..rounds {
+            std::thread::park();
+            answer.send(Instant::now()).expect("somebody listens");
+        }
     });
-    let mut calls = Vec::new();
+    let (mut calls, mut wakes) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         std::thread::sleep(Duration::from_micros(200));
         let began = Instant::now();
         sleeper.thread().unpark();
-        calls.push((began, began.elapsed()));
+        calls.push(began.elapsed().as_nanos() as u64);
+        let woken = answers.recv().expect("it answers each call");
+        wakes.push(woken.saturating_duration_since(began).as_nanos() as u64);
     }
-    let woken = sleeper.join().expect("it only sleeps");
-    let mut took: Vec<u64> =
-        calls.iter().zip(&woken).map(|((began, _), woken)| woken.duration_since(*began).as_nanos() as u64).collect();
-    let mut calls: Vec<u64> = calls.iter().map(|(_, took)| took.as_nanos() as u64).collect();
-    took.sort_unstable();
+    sleeper.join().expect("it only sleeps");
     calls.sort_unstable();
-    (calls[rounds / 2], took[rounds / 2])
+    wakes.sort_unstable();
+    (calls[rounds / 2], wakes[rounds / 2])
 }
 
 /// What each transaction of a block takes when they are executed one after the other: the least of some runs, in nanoseconds.

@@ -8,7 +8,7 @@ use crate::executor::parking::Parking;
 use crate::executor::scheduler::Scheduler;
 use crate::executor::status::Verdict;
 use crate::executor::window::{RunAhead, Window};
-use crate::loom_tests::{explore, explore_within};
+use crate::loom_tests::explore;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
 
@@ -153,32 +153,6 @@ fn who_is_put_aside_as_the_frontier_arrives_is_queued() {
         let task = block.scheduler.claim().unwrap();
         assert!(task.tx == 1 && task.at_frontier);
         assert!(block.scheduler.claim().is_none());
-    });
-}
-
-/// The same of one that has failed again and again, and is aborted once more as the frontier comes to it: it is committed, or
-/// queued to run there.
-#[test]
-fn who_has_lost_patience_as_the_frontier_arrives_is_queued_or_committed() {
-    explore_within(2, || {
-        let block = Scheduled::new();
-        assert!(!block.scheduler.finish(1, 0));
-        block.scheduler.abort_doomed(1, 2, |_, _| true);
-        assert_eq!(block.scheduler.claim().unwrap().tx, 1);
-        let below = {
-            let block = Arc::clone(&block);
-            thread::spawn(move || {
-                let at_frontier = block.scheduler.finish(0, 0);
-                block.ask(at_frontier);
-                block.scheduler.abort_doomed(1, 2, |_, _| true);
-            })
-        };
-        block.ask(block.scheduler.finish(1, 0));
-        below.join().unwrap();
-        match block.scheduler.frontier() {
-            2 => assert!(block.scheduler.claim().is_none()),
-            frontier => assert!(frontier == 1 && block.scheduler.claim().is_some_and(|task| task.at_frontier)),
-        }
     });
 }
 

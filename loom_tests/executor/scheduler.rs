@@ -209,7 +209,20 @@ fn a_run_at_the_frontier_sees_everything_below() {
 /// A transaction put aside runs again once what it waits for has executed, however the two meet.
 #[test]
 fn no_blocked_transaction_is_forgotten_by_a_finish() {
-    explore(|| {
+    not_forgotten_by(|block| block.finish(0));
+}
+
+/// The same when what it waits for is executed and committed at once.
+#[test]
+fn no_blocked_transaction_is_forgotten_by_one_that_commits() {
+    not_forgotten_by(|block| {
+        assert_eq!(block.scheduler.finish_committed(0), 1);
+        block.scheduler.commit(0, 9);
+    });
+}
+
+fn not_forgotten_by(finish: impl Fn(&Block) + Copy + Send + Sync + 'static) {
+    explore(move || {
         let block = Block::new(2, 9);
         (0..2).for_each(|tx| block.claim(tx));
         let claim = |block: &Block| {
@@ -219,7 +232,7 @@ fn no_blocked_transaction_is_forgotten_by_a_finish() {
         };
         let below = beside(&block, move |block| {
             block.written[0].store(true, Ordering::Relaxed);
-            block.finish(0);
+            finish(block);
             claim(block)
         });
         block.scheduler.block(1, 0, 7);

@@ -9,6 +9,7 @@ use super::vm::{OnCommit, Vm};
 use super::window::Window;
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 
+#[repr(align(128))] // what changes with every commit disturbs nobody who reads its neighbours
 pub(super) struct Committer<'o, V: Vm> {
     /// Requests not yet answered; the thread that raised it from 0 commits.
     requests: AtomicUsize,
@@ -32,13 +33,25 @@ impl<'o, V: Vm> Committer<'o, V> {
     }
 
     /// Commits by `next` until it returns false, unless another thread is at it: that one will then look again.
-    ///
-    /// Release and acquire: the committing thread's decrement acquires what a requester did before its increment, so that
-    /// its next look sees it. What it has seen itself passes to the next to commit with the lock.
-    pub(super) fn drive(&self, mut next: impl FnMut(&mut Committed<'o, V>) -> bool) {
-        if self.requests.fetch_add(1, Ordering::Release) > 0 {
-            return;
+    pub(super) fn drive(&self, next: impl FnMut(&mut Committed<'o, V>) -> bool) {
+        if self.ask() {
+            self.answer(next);
         }
+    }
+
+    /// Asks for commits. True: nobody is at it, and the caller is to [`answer`](Self::answer). False: who is at it will look
+    /// again, after this.
+    ///
+    /// Release, for the acquire of who answers: what a requester did before is seen by that next look.
+    pub(super) fn ask(&self) -> bool {
+        self.requests.fetch_add(1, Ordering::Release) == 0
+    }
+
+    /// Commits by `next` until it returns false and nobody has asked since.
+    ///
+    /// Acquire, for the release of who has asked. What the committing thread has seen itself passes to the next to commit with
+    /// the lock.
+    pub(super) fn answer(&self, mut next: impl FnMut(&mut Committed<'o, V>) -> bool) {
         let mut answered = 1;
         loop {
             let mut state = self.state.lock(); // uncontended: the count lets one thread in

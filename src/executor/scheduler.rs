@@ -28,8 +28,8 @@ use super::front::Front;
 use super::parking::Parking;
 use super::queue::Queue;
 use super::status::{Judged, Status, Task, Tx, Verdict};
-use crate::multiversion::TxIndex;
-use crate::sync::{Arc, AtomicBool, AtomicU32, Mutex, Ordering};
+use crate::multiversion::{Incarnation, TxIndex};
+use crate::sync::{Apart, Arc, AtomicBool, AtomicU32, Mutex, Ordering};
 use smallvec::SmallVec;
 
 #[derive(Debug)]
@@ -38,18 +38,15 @@ pub(crate) struct Scheduler<R> {
     /// Whether there are others to be called.
     alone: bool,
     /// The lowest transaction never claimed.
-    next: AtomicU32,
+    next: Apart<AtomicU32>,
     /// The lowest transaction not committed, and up to where fresh ones may be claimed.
-    front: Front,
+    front: Apart<Front>,
     /// Ready transactions that were claimed before.
     queue: Queue,
     /// Relaxed: whoever stops the block calls all, interrupts its runs after it, and holds the lock of those who commit.
     stopped: AtomicBool,
     parking: Arc<Parking>,
 }
-
-/// After so many executions that did not last, a transaction waits for the frontier.
-const PATIENCE: u32 = 2;
 
 impl<R> Scheduler<R> {
     /// A block of `len` transactions for so many workers, with a window of `width` to begin with. `elsewhere` tells of each
@@ -64,15 +61,15 @@ impl<R> Scheduler<R> {
         let tx = |index| {
             let status = elsewhere(index).map_or(Status::Ready, |owed| match owed {
                 0 => Status::Executed,
-                owed => Status::Elsewhere(owed),
+                owed => Status::Elsewhere(owed.try_into().unwrap_or(u32::MAX)),
             });
-            Mutex::new(Tx { status, incarnation: 0, failures: 0, waiters: SmallVec::new(), run: None })
+            Mutex::new(Tx { status, incarnation: 0, waiters: SmallVec::new(), run: None })
         };
         Self {
             txs: (0..len).map(tx).collect(),
             alone: workers <= 1,
-            next: AtomicU32::new(0),
-            front: Front::new(width, len),
+            next: Apart(AtomicU32::new(0)),
+            front: Apart(Front::new(width, len)),
             queue: Queue::default(),
             stopped: AtomicBool::new(false),
             parking,
@@ -102,7 +99,7 @@ impl<R> Scheduler<R> {
 
     /// Notes what a transaction is expected to leave behind, before anything is claimed.
     pub(crate) fn expect(&self, index: TxIndex, run: R) {
-        self.tx(index).lock().run = Some(run);
+        self.tx(index).lock().run = Some(Box::new(run));
     }
 
     /// Something to execute, if there is anything: the lowest of the queue, or the next fresh transaction. If there is more,
@@ -153,7 +150,7 @@ impl<R> Scheduler<R> {
         tx.status = Status::Executing;
         let incarnation = tx.incarnation;
         tx.incarnation += 1;
-        let previous = tx.run.take();
+        let previous = tx.run.take().map(|run| *run);
         drop(tx);
         Some(Task { tx: index, incarnation, at_frontier: self.frontier() == index, previous })
     }
@@ -165,6 +162,18 @@ impl<R> Scheduler<R> {
     pub(crate) fn finish(&self, index: TxIndex, run: R) -> bool {
         self.conclude(index, run, Status::Executed, true);
         self.frontier() == index
+    }
+
+    /// The execution, at the frontier, is over, its writes are visible, and it is committed: by who executed it, and nobody else
+    /// commits meanwhile. Returns how many executions there were. The frontier is yet to move.
+    pub(crate) fn finish_committed(&self, index: TxIndex) -> Incarnation {
+        let mut tx = self.tx(index).lock();
+        debug_assert_eq!(tx.status, Status::Executing);
+        tx.status = Status::Committed;
+        let (executions, waiters) = (tx.incarnation, std::mem::take(&mut tx.waiters));
+        drop(tx);
+        self.wake(waiters);
+        executions
     }
 
     /// The execution came to nothing; the transaction is executed again.
@@ -184,7 +193,7 @@ impl<R> Scheduler<R> {
         let mut tx = self.tx(index).lock();
         debug_assert_eq!(tx.status, Status::Executing);
         tx.status = status;
-        tx.run = Some(run);
+        tx.run = Some(Box::new(run));
         let waiters = if wake { std::mem::take(&mut tx.waiters) } else { SmallVec::new() };
         drop(tx);
         self.wake(waiters);
@@ -221,19 +230,11 @@ impl<R> Scheduler<R> {
 
     /// Executes again every transaction in `from..to` that has executed and of which `doomed` is true; `doomed` has to
     /// make its writes estimates. It is a service to those who would read them: commit checks everybody.
-    ///
-    /// One that has failed again and again waits for the frontier. Whoever made it executed has asked for its judgement, or
-    /// whoever moves the frontier there will judge it; that has not been yet, since what is judged is no longer executed.
     pub(crate) fn abort_doomed(&self, from: TxIndex, to: TxIndex, mut doomed: impl FnMut(TxIndex, &R) -> bool) {
         let to = to.min(self.len());
         for index in from..to {
             let mut tx = self.tx(index).lock();
             if tx.status == Status::Executed && tx.run.as_ref().is_some_and(|run| doomed(index, run)) {
-                tx.failures += 1;
-                if tx.failures >= PATIENCE {
-                    tx.status = Status::Deferred;
-                    continue;
-                }
                 tx.status = Status::Ready;
                 drop(tx);
                 self.queue.push(index);
@@ -279,9 +280,11 @@ impl<R> Scheduler<R> {
     /// commits.
     pub(crate) fn commit(&self, index: TxIndex, width: u32) {
         self.front.set(index + 1, width, self.len());
-        // Many commits in a row, with a hook that takes its time: the first of them that makes more claimable than their
-        // maker will take calls somebody. A short cut, that may miss a sleeper: the next claim does not.
-        if self.parking.seems_asleep() && self.next.load(Ordering::Relaxed).saturating_add(1) < self.front.get().1 {
+        // While one worker commits many in a row, the others come to the end of the window and sleep. One is called when half of
+        // it is free again, not for every commit: it would be asleep again before the next. A short cut, that may miss a
+        // sleeper: the next claim does not.
+        let free = self.front.get().1.saturating_sub(self.next.load(Ordering::Relaxed));
+        if free == (width / 2).max(2) && self.parking.seems_asleep() {
             self.parking.call(false);
         }
     }
@@ -312,7 +315,6 @@ impl<R> Scheduler<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::multiversion::Incarnation;
 
     fn scheduler(len: TxIndex, run_ahead: u32) -> Scheduler<u32> {
         Scheduler::new(len, 2, run_ahead, Arc::new(Parking::default()), |_| None)
@@ -432,23 +434,6 @@ mod tests {
         scheduler.abort_doomed(1, 4, |_, run| *run == 2);
         assert_eq!(claimed(&scheduler), Some((2, 1)));
         assert_eq!(claimed(&scheduler), None);
-    }
-
-    #[test]
-    fn who_has_failed_again_and_again_waits_for_the_frontier() {
-        let scheduler = scheduler(2, 9);
-        (0..2).for_each(|_| assert!(scheduler.claim().is_some()));
-        assert!(!scheduler.finish(1, 0));
-        scheduler.abort_doomed(1, 2, |_, _| true);
-        assert_eq!(claimed(&scheduler), Some((1, 1)));
-        assert!(!scheduler.finish(1, 0));
-        scheduler.abort_doomed(1, 2, |_, _| true);
-        assert_eq!(claimed(&scheduler), None);
-        finish(&scheduler, 0);
-        assert_eq!(commit_next(&scheduler), Some(0));
-        assert_eq!(commit_next(&scheduler), None);
-        let task = scheduler.claim().unwrap();
-        assert!(task.tx == 1 && task.at_frontier && task.incarnation == 2);
     }
 
     #[test]

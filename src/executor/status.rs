@@ -12,20 +12,20 @@ pub(super) enum Status {
     Deferred,
     Committed,
     /// Executed by somebody else; it still owes this many keys.
-    Elsewhere(usize),
+    Elsewhere(u32),
 }
 
-/// `R` is what an execution leaves behind.
+/// `R` is what an execution leaves behind. In a cache line of its own: its neighbours are other workers'.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Tx<R> {
     pub(super) status: Status,
     /// Of the next execution.
     pub(super) incarnation: Incarnation,
-    /// Executions that did not last.
-    pub(super) failures: u32,
     /// Transactions to be woken when this one has executed.
     pub(super) waiters: SmallVec<[TxIndex; 2]>,
-    pub(super) run: Option<R>,
+    /// Boxed: an execution that commits at the frontier leaves nothing here, and there is a `Tx` for all of them.
+    pub(super) run: Option<Box<R>>,
 }
 
 /// An execution to be carried out.
@@ -52,7 +52,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Judged<R> {
     pub(crate) index: TxIndex,
     /// What its last execution left; nothing of a place executed elsewhere.
-    pub(crate) run: Option<R>,
+    pub(crate) run: Option<Box<R>>,
     /// How many there were.
     pub(crate) executions: Incarnation,
 }

@@ -9,7 +9,7 @@ use super::stats::Tally;
 use super::status::{Judged, Task, Verdict};
 use super::vm::{Commit, Vm};
 use crate::kv::Op;
-use crate::multiversion::{Finished, Taint, TxIndex, TxView, Unsettled, Version, Write, Written, validate};
+use crate::multiversion::{Finished, Incarnation, Taint, TxIndex, TxView, Unsettled, Version, Write, Written, validate};
 use crate::sync::pause;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -153,10 +153,27 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         let writes = if outcome.is_ok() { writes } else { Default::default() };
         let (written, readers_end) = job.store.publish(version, writes.into_entries(), &written);
         let run = Run { outcome: Some(outcome), reads, at_frontier, obligations, written };
-        if job.scheduler.finish(tx, run) {
-            self.commit();
-        }
+        self.finish(tx, run);
         self.abort_doomed(tx, readers_end);
+    }
+
+    /// Commits what has been executed if it was at the frontier and nobody else is at it; else leaves it to who commits.
+    fn finish(&mut self, tx: TxIndex, run: Run<V>) {
+        let job = self.job;
+        if !run.at_frontier || !job.committer.ask() {
+            if job.scheduler.finish(tx, run) {
+                self.commit();
+            }
+            return;
+        }
+        let began = self.clock();
+        let tally = &mut self.tally;
+        let mut own = Some(run);
+        job.committer.answer(|state| match own.take() {
+            Some(run) => commit_own(job, state, tx, run, tally),
+            None => commit_next(job, state, tally),
+        });
+        self.tally.stats.committing += began.map_or(Duration::ZERO, |began| began.elapsed());
     }
 
     /// Executes again those after `tx` that have read what it has now changed.
@@ -208,21 +225,58 @@ fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally:
         job.scheduler.narrow(state.window.width());
     }
     let Some(Judged { index, run, executions }) = judged else { return false };
-    if cause.is_some() {
-        state.cause = cause;
-        job.stop();
+    match cause {
+        Some(cause) => end(job, state, cause),
+        None => commit(job, state, index, run.map(|run| *run), executions, tally),
+    }
+}
+
+/// The same of the one that has just been executed at the frontier, by who executed it.
+fn commit_own<V: Vm>(
+    job: &Job<'_, '_, V>,
+    state: &mut Committed<'_, V>,
+    index: TxIndex,
+    mut run: Run<V>,
+    tally: &mut Tally<V::Key>,
+) -> bool {
+    if job.scheduler.is_stopped() {
         return false;
     }
+    match judge(job, index, &mut run, tally) {
+        Ok(Verdict::Commit) => {
+            let executions = job.scheduler.finish_committed(index);
+            commit(job, state, index, Some(run), executions, tally)
+        }
+        Ok(Verdict::Abort | Verdict::Stop) => {
+            job.scheduler.retry(index, run);
+            false
+        }
+        Err(cause) => end(job, state, cause),
+    }
+}
+
+/// Ends the block before the transaction that is being judged.
+fn end<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, cause: Cause<V::Error>) -> bool {
+    state.cause = Some(cause);
+    job.stop();
+    false
+}
+
+/// Commits a transaction that has been judged: hook, output, frontier.
+fn commit<V: Vm>(
+    job: &Job<'_, '_, V>,
+    state: &mut Committed<'_, V>,
+    index: TxIndex,
+    run: Option<Run<V>>,
+    executions: Incarnation,
+    tally: &mut Tally<V::Key>,
+) -> bool {
     let mut go_on = ControlFlow::Continue(());
     state.window.committed(index, executions, run.as_ref().is_some_and(|run| !run.at_frontier));
     if let Some(Run { outcome: Some(Ok(output)), written, .. }) = run {
         match called_hook(job, state, index, &output, &written) {
             Ok(flow) => go_on = flow,
-            Err(message) => {
-                state.cause = Some(Cause::Panicked { index, message });
-                job.stop();
-                return false;
-            }
+            Err(message) => return end(job, state, Cause::Panicked { index, message }),
         }
         state.outputs.push(output);
     }
