@@ -108,7 +108,7 @@ struct Simulation<'b> {
 pub fn simulate(block: &[Tx], machine: Machine) -> Outcome {
     let keys = block.iter().flat_map(|tx| tx.reads.iter().chain(&tx.writes)).max().map_or(0, |key| *key as usize + 1);
     let workers = machine.workers as u32;
-    let window = Window::new(machine.window, machine.run_ahead.saturating_mul(workers), workers);
+    let window = Window::new(machine.window, machine.run_ahead.saturating_mul(workers));
     let parking = Arc::new(Parking::default());
     let scheduler = Scheduler::new(block.len() as u32, machine.workers, window.width(), Arc::clone(&parking), |_| None);
     let idle = || Worker { task: None, began: 0, reads: Vec::new() };

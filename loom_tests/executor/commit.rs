@@ -13,7 +13,7 @@ use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
 
 fn window() -> Window {
-    Window::new(RunAhead::Fixed, 9, 2)
+    Window::new(RunAhead::Fixed, 9)
 }
 
 /// A committer, what has been executed, and how far it has been committed: the part of a scheduler.

@@ -78,7 +78,7 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
             MultiVersionStore::new(snapshot.clone().into_dyn(), block.len(), Arc::clone(&signals.interrupted))
                 .until(deadline);
         let most = config.run_ahead.saturating_mul(threads).try_into().unwrap_or(u32::MAX);
-        let window = Window::new(config.window, most, threads.try_into().unwrap_or(u32::MAX));
+        let window = Window::new(config.window, most);
         let owed = |index| elsewhere.as_ref()?.declared().get(&index).map(|keys| keys.len());
         let scheduler = Scheduler::new(len, threads, window.width(), Arc::clone(&signals.parking), owed);
         let job = Self {

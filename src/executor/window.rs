@@ -42,14 +42,10 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// A window of at most `most` transactions, of a block that `workers` execute.
-    pub(crate) fn new(policy: RunAhead, most: u32, workers: u32) -> Self {
+    /// A window of at most `most` transactions, and at first of so many: what is slow at a block's begin is to hold up nobody.
+    pub(crate) fn new(policy: RunAhead, most: u32) -> Self {
         let most = most.clamp(1, u32::MAX / ONE / 2) * ONE;
-        let width = match policy {
-            RunAhead::Adaptive => workers.saturating_mul(2 * ONE).clamp(ONE, most),
-            RunAhead::Fixed => most,
-        };
-        Self { policy, width, most, probe: PROBES.0, failed: None }
+        Self { policy, width: most, most, probe: PROBES.0, failed: None }
     }
 
     /// The width, at least 1.
@@ -97,14 +93,14 @@ mod tests {
 
     #[test]
     fn a_window_grows_to_its_limit_while_executions_in_advance_last() {
-        let mut window = Window::new(RunAhead::Adaptive, 64, 2);
+        let mut window = Window::new(RunAhead::Adaptive, 64);
         (0..200).for_each(|index| window.committed(index, 1, true));
         assert_eq!(window.width(), 64);
     }
 
     #[test]
     fn a_chain_is_executed_one_by_one_and_tried_ever_more_seldom() {
-        let mut window = Window::new(RunAhead::Adaptive, 64, 2);
+        let mut window = Window::new(RunAhead::Adaptive, 64);
         let mut tries = 0;
         for index in 0..10_000 {
             if window.width() > 1 {
@@ -122,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_failure_counts_once_a_transaction() {
-        let mut window = Window::new(RunAhead::Adaptive, 64, 8);
+        let mut window = Window::new(RunAhead::Adaptive, 64);
         window.failed(3);
         let width = window.width();
         window.failed(3);
@@ -132,11 +128,11 @@ mod tests {
 
     #[test]
     fn a_fixed_window_stays_and_no_window_is_empty() {
-        let mut window = Window::new(RunAhead::Fixed, 7, 2);
+        let mut window = Window::new(RunAhead::Fixed, 7);
         (0..9).for_each(|index| window.failed(index));
         (0..9).for_each(|index| window.committed(index, 1, true));
         assert_eq!(window.width(), 7);
-        assert_eq!(Window::new(RunAhead::Fixed, 0, 2).width(), 1);
-        assert_eq!(Window::new(RunAhead::Adaptive, u32::MAX, u32::MAX).width(), u32::MAX / ONE / 2);
+        assert_eq!(Window::new(RunAhead::Fixed, 0).width(), 1);
+        assert_eq!(Window::new(RunAhead::Adaptive, u32::MAX).width(), u32::MAX / ONE / 2);
     }
 }
