@@ -54,8 +54,7 @@ enum Held<'c, T> {
 }
 
 /// An entry of a layer: `None` for a tombstone. The error is boxed because every step carries the room for one.
-type Entry<'c, R> =
-    Result<(Held<'c, <R as KvRead>::Key>, Option<Held<'c, <R as KvRead>::Value>>), Box<Error>>;
+type Entry<'c, R> = Result<(Held<'c, <R as KvRead>::Key>, Option<Held<'c, <R as KvRead>::Value>>), Box<Error>>;
 
 impl<R: KvRead> Iter<R> {
     /// Walks `range` of `cut`.

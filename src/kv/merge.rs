@@ -123,8 +123,12 @@ impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> MergeIter<K, P
         if let [only] = self.sources.as_mut_slice() {
             return only.pop(end); // nothing to compare with
         }
-        let winner = self.winner(end)?;
-        self.sources.get_mut(winner)?.take(end)
+        let (winner, hides) = self.winner(end)?;
+        let entry = self.sources.get_mut(winner)?.take(end)?;
+        if let (true, Ok((key, _))) = (hides, &entry) {
+            self.drop_shadowed(winner, end, key);
+        }
+        Some(entry)
     }
 
     /// Leaves out the sources that have nothing more. Once a source, so kept out of the way of the walk.
@@ -135,31 +139,40 @@ impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> MergeIter<K, P
         self.sources.retain(|source| !source.spent);
     }
 
-    /// The source whose entry comes next at `end`; of equal keys the newest source's. An error comes before any key.
-    ///
-    /// An older entry of an equal key is dropped on the way: whichever end takes the newer one, it hides the older.
-    fn winner(&mut self, end: End) -> Option<usize> {
+    /// The source whose entry comes next at `end`, of equal keys the newest source's, and whether it hides another's. An
+    /// error comes before any key.
+    fn winner(&mut self, end: End) -> Option<(usize, bool)> {
         let mut best: Option<(usize, &K)> = None;
+        let mut hides = false;
         for (at, source) in self.sources.iter_mut().enumerate() {
-            let order = match (source.peek(end), best) {
-                (None, _) => {
+            let key = match source.peek(end) {
+                None => {
                     self.spent = true;
                     continue;
                 }
-                (Some(Err(_)), _) => return Some(at),
-                (Some(Ok(_)), None) => Ordering::Less,
-                (Some(Ok((key, _))), Some((_, nearest))) => match end {
-                    End::Front => key.cmp(nearest),
-                    End::Back => nearest.cmp(key),
-                },
+                Some(Err(_)) => return Some((at, false)),
+                Some(Ok((key, _))) => key,
             };
-            match order {
-                Ordering::Less => best = source.peeked(end).map(|key| (at, key)),
-                Ordering::Equal => drop(source.take(end)),
-                Ordering::Greater => {}
+            let order = best.map_or(Ordering::Less, |(_, nearest)| match end {
+                End::Front => key.cmp(nearest),
+                End::Back => nearest.cmp(key),
+            });
+            if order == Ordering::Less {
+                best = Some((at, key));
+            }
+            hides = order != Ordering::Less && (hides || order == Ordering::Equal);
+        }
+        best.map(|(at, _)| (at, hides))
+    }
+
+    /// Older entries of `key` are hidden by the winner's. Every source has been peeked at `end` by now.
+    #[cold]
+    fn drop_shadowed(&mut self, winner: usize, end: End, key: &K) {
+        for source in self.sources.iter_mut().skip(winner.saturating_add(1)) {
+            if matches!(source.peeked(end), Some(shadowed) if shadowed == key) {
+                source.take(end);
             }
         }
-        best.map(|(at, _)| at)
     }
 }
 
