@@ -20,8 +20,9 @@ use std::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Place {
     Account(Address),
+    /// An account with code, but for its balance.
+    Contract(Address),
     Code(Address),
-    Generation(Address),
     Slot(Address, U256),
 }
 
@@ -45,14 +46,16 @@ type Failed = <CacheDB<EmptyDB> as Database>::Error;
 impl Database for &mut Noting<'_> {
     type Error = Failed;
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, Failed> {
-        self.read.extend([Place::Account(address), Place::Code(address)]);
-        self.state.basic(address)
+        let account = self.state.basic(address)?;
+        let coded = account.as_ref().is_some_and(|account| account.code_hash != KECCAK_EMPTY);
+        self.read.push(if coded { Place::Contract(address) } else { Place::Account(address) });
+        Ok(account)
     }
     fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode, Failed> {
         self.state.code_by_hash(hash)
     }
     fn storage(&mut self, address: Address, slot: U256) -> Result<U256, Failed> {
-        self.read.extend([Place::Generation(address), Place::Slot(address, slot)]);
+        self.read.push(Place::Slot(address, slot));
         self.state.storage(address, slot)
     }
     fn block_hash(&mut self, number: u64) -> Result<B256, Failed> {
@@ -102,6 +105,7 @@ fn dependencies(block: &Block, state: &mut CacheDB<EmptyDB>) -> Result<Vec<Vec<u
         let mut noting = Noting { state, read: Vec::new() };
         let done = machine.run(&cfg, &input.env, &tx.env, &mut noting)?;
         let mut read = noting.read;
+        read.extend(paid(&done.state));
         let mut written = written(&done.state);
         let transfer = Transfer::candidate(&tx.env, &input.env, &cfg).filter(|transfer| !transfer.value.is_zero());
         if let Some(transfer) = transfer.filter(|transfer| no_code(&done.state, transfer)) {
@@ -135,6 +139,12 @@ fn no_code(state: &EvmState, transfer: &Transfer) -> bool {
     bare(&transfer.sender) && bare(&transfer.recipient)
 }
 
+/// Contracts whose balance a run used: of those that it changed, this is certain; that it only looked is not seen here.
+fn paid(state: &EvmState) -> impl Iterator<Item = Place> {
+    let paid = state.iter().filter(|(_, account)| account.original_info().balance != account.info.balance);
+    paid.map(|(address, _)| Place::Account(*address))
+}
+
 /// What a run changed, none of it by adding.
 fn written(state: &EvmState) -> Vec<(Place, bool)> {
     let mut written = Vec::new();
@@ -147,8 +157,8 @@ fn written(state: &EvmState) -> Vec<(Place, bool)> {
         if renewed || before.code_hash != after.code_hash {
             written.push(Place::Code(*address));
         }
-        if renewed {
-            written.push(Place::Generation(*address));
+        if renewed || (before.code_hash, before.nonce) != (after.code_hash, after.nonce) {
+            written.push(Place::Contract(*address));
         }
         let changed = account.storage.iter().filter(|(_, slot)| slot.is_changed());
         written.extend(changed.map(|(slot, _)| Place::Slot(*address, *slot)));

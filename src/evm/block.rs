@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use revm::context::CfgEnv;
 use revm::context_interface::result::EVMError;
 use revm::primitives::hardfork::SpecId;
+use revm::primitives::map::AddressSet;
 use revm::primitives::{Address, KECCAK_EMPTY, U256};
 use revm::state::{Account, AccountInfo, EvmState};
 
@@ -44,6 +45,8 @@ pub struct Block {
     cfg: CfgEnv,
     /// For each transaction, what it does if the state agrees that it is plain.
     transfers: Vec<Option<Transfer>>,
+    /// Who had code before the block: a guess at who has it in the block, which reads confirm or refuse.
+    contracts: AddressSet,
     created: CreatedCodes,
 }
 
@@ -51,14 +54,14 @@ impl Block {
     /// Prepares a block that has been read.
     pub fn new(input: BlockInput) -> Self {
         let cfg = input.fork.cfg();
-        // A guess, which the state confirms or refuses: who had no code before the block has none in it.
-        let bare =
-            |address: &Address| input.pre_state.get(address).is_none_or(|account| account.code_hash == KECCAK_EMPTY);
+        let coded = input.pre_state.iter().filter(|(_, account)| account.code_hash != KECCAK_EMPTY);
+        let contracts: AddressSet = coded.map(|(address, _)| *address).collect();
+        let bare = |address: &Address| !contracts.contains(address);
         let plain =
             |transfer: &Transfer| !transfer.value.is_zero() && bare(&transfer.sender) && bare(&transfer.recipient);
         let transfers = input.transactions.iter();
         let transfers = transfers.map(|tx| Transfer::candidate(&tx.env, &input.env, &cfg).filter(plain)).collect();
-        Self { input, cfg, transfers, created: CreatedCodes::default() }
+        Self { input, cfg, transfers, contracts, created: CreatedCodes::default() }
     }
 
     /// What was read.
@@ -69,6 +72,14 @@ impl Block {
     /// The transactions, in their order.
     pub fn transactions(&self) -> &[Transaction] {
         &self.input.transactions
+    }
+
+    pub(super) fn contracts(&self) -> &AddressSet {
+        &self.contracts
+    }
+
+    pub(super) fn created(&self) -> &CreatedCodes {
+        &self.created
     }
 
     fn has(&self, spec: SpecId) -> bool {
@@ -110,8 +121,8 @@ impl Block {
     }
 
     fn run_on(&self, machine: &mut Machine, tx: &Transaction, view: &View<'_>) -> Result<TxOutput, Error> {
-        let database = ViewDatabase::new(&self.input, &self.created, view);
-        let executed = machine.run(&self.cfg, &self.input.env, &tx.env, &database);
+        let database = ViewDatabase::new(self, &tx.env, view);
+        let executed = machine.run_asking(&self.cfg, &self.input.env, &tx.env, &database);
         let Executed { result, mut state, reward } = executed.map_err(|error| self.failure(tx, view, error))?;
         // A fee recipient that has just destroyed itself takes its fee with it.
         let paid = !state.get(&self.input.env.beneficiary).is_some_and(Account::is_selfdestructed);
@@ -144,7 +155,7 @@ impl Block {
             }
             let gone = account.is_selfdestructed() || (account.is_empty() && self.has(SpecId::SPURIOUS_DRAGON));
             if gone {
-                self.remove(address, &account, database.view);
+                self.remove(address, account, database.view);
             } else {
                 self.write_account(address, account, database)?;
             }
@@ -152,13 +163,16 @@ impl Block {
         Ok(())
     }
 
-    fn remove(&self, address: Address, account: &Account, view: &View<'_>) {
+    fn remove(&self, address: Address, mut account: Account, view: &View<'_>) {
         if account.is_selfdestructed() {
             self.renew(address, view);
         } else if account.is_loaded_as_not_existing() {
             return; // it was not there, and is not
         }
         view.delete(StateKey::Account(address));
+        if account.original_info_mut().code_hash != KECCAK_EMPTY {
+            view.delete(StateKey::Contract(address));
+        }
     }
 
     /// Begins a new generation of slots: one that nobody else begins, and that is the same in every execution.
@@ -192,8 +206,16 @@ impl Block {
             false => database.generation(address, account_id)?,
         };
         if changed {
+            let balance = database.balance(address)?.unwrap_or(balance);
             let record = AccountRecord { balance, nonce, code_hash, generation };
             view.set(StateKey::Account(address), StateValue::Account(record));
+            match record.has_code() {
+                true if created || recoded || before.nonce != nonce => {
+                    view.set(StateKey::Contract(address), record.without_balance());
+                }
+                false if before.code_hash != KECCAK_EMPTY => view.delete(StateKey::Contract(address)),
+                _ => {}
+            }
         }
         if let Some(code) = code.as_ref().filter(|_| recoded && code_hash != KECCAK_EMPTY) {
             self.created.write().entry(code_hash).or_insert_with(|| code.clone());

@@ -15,15 +15,15 @@ use revm::context::{BlockEnv, CfgEnv, Evm, FrameStack, JournalInner, LocalContex
 use revm::context_interface::journaled_state::entry::JournalEntry;
 use revm::context_interface::result::{EVMError, ExecutionResult, HaltReason};
 use revm::context_interface::{Block, Cfg, ContextTr, JournalTr, LocalContextTr, Transaction};
-use revm::handler::instructions::InstructionProvider;
 use revm::handler::{EthFrame, EthPrecompiles, EvmTr, EvmTrError, FrameResult, Handler};
-use revm::interpreter::Host;
-use revm::interpreter::instructions::{GasTable, InstructionTable, gas_table_spec, instruction_table};
+use revm::interpreter::instructions::{GasTable, gas_table_spec};
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::primitives::U256;
 use revm::primitives::hardfork::SpecId;
 use revm::state::EvmState;
 use revm::{Context, Database, Journal};
+
+use super::instructions::{Balances, Instructions, Lent, Whole};
 
 /// What one transaction did.
 #[derive(Clone, Debug)]
@@ -72,6 +72,17 @@ impl Machine {
         tx: &TxEnv,
         db: DB,
     ) -> Result<Executed, EVMError<DB::Error>> {
+        self.run_asking(cfg, block, tx, Whole(db))
+    }
+
+    /// As [`run`](Self::run), over a state that may withhold balances.
+    pub(super) fn run_asking<DB: Balances>(
+        &mut self,
+        cfg: &CfgEnv,
+        block: &BlockEnv,
+        tx: &TxEnv,
+        db: DB,
+    ) -> Result<Executed, EVMError<DB::Error>> {
         let mut evm = self.lend(cfg, block, tx, db);
         let mut handler = Unrewarded { reward: Cell::new(U256::ZERO), machine: PhantomData };
         let result: Result<_, EVMError<DB::Error>> = handler.run(&mut evm);
@@ -93,7 +104,7 @@ impl Machine {
     }
 
     /// The machine around `db`, with all that is kept between runs.
-    fn lend<'a, DB: Database>(
+    fn lend<'a, DB: Balances>(
         &mut self,
         cfg: &'a CfgEnv,
         block: &'a BlockEnv,
@@ -122,7 +133,7 @@ impl Machine {
         Evm {
             ctx,
             inspector: (),
-            instruction: Instructions { code: const { &instruction_table() }, prices: Rc::clone(&self.prices) },
+            instruction: Instructions::new(Rc::clone(&self.prices)),
             precompiles: EthPrecompiles::new(cfg.spec),
             frame_stack: self.frames.take().unwrap_or_else(|| FrameStack::new_prealloc(8)),
         }
@@ -134,29 +145,6 @@ const MAX_KEPT: usize = 64;
 
 /// The virtual machine, everything lent but the journal and the frames.
 type Lending<'a, DB> = Evm<Lent<'a, DB>, (), Instructions<'a, Lent<'a, DB>>, EthPrecompiles, EthFrame<EthInterpreter>>;
-
-/// Mainnet's instructions. Their table is the same for all and is made by the compiler; to copy it, as is usual, takes about as
-/// long as a tenth of a plain transfer.
-struct Instructions<'t, CTX> {
-    code: &'t InstructionTable<EthInterpreter, CTX>,
-    prices: Rc<GasTable>,
-}
-
-impl<CTX: Host> InstructionProvider for Instructions<'_, CTX> {
-    type Context = CTX;
-    type InterpreterTypes = EthInterpreter;
-
-    fn instruction_table(&self) -> &InstructionTable<EthInterpreter, CTX> {
-        self.code
-    }
-
-    fn gas_table(&self) -> &GasTable {
-        &self.prices
-    }
-}
-
-/// What a running machine sees: everything lent but the journal.
-type Lent<'a, DB> = Context<&'a BlockEnv, &'a TxEnv, &'a CfgEnv, DB, Journal<DB>, ()>;
 
 /// Mainnet's handling of a transaction, but for the last step: the reward is noted instead of paid.
 struct Unrewarded<EVM, ERROR> {

@@ -11,6 +11,7 @@ mod error;
 mod fork;
 mod header;
 mod input;
+mod instructions;
 mod json;
 mod machine;
 mod prestate;

@@ -1,8 +1,11 @@
 //! The state of the chain as keys and values: what conflicts, and what does not.
 //!
-//! An account is one key: the virtual machine reads all of it whenever it meets one. That includes which generation of slots
-//! is its own; self-destruction and creation begin a new one, and so clear the storage by writing one key, whatever the
-//! contract had stored. What moves value from somebody without code to somebody without code reads nothing: it leaves
+//! An account is one key: the virtual machine reads all of it whenever it meets one. Of a contract, all but its balance stands
+//! under a second key as well: a contract that many pay into and many call, as the one that wraps ether, would otherwise be in
+//! the way of all who call it, though few ask what it has.
+//!
+//! An account tells which generation of slots is its own; self-destruction and creation begin a new one, and so clear the
+//! storage by writing one key, whatever the contract had stored. What moves value from somebody without code to somebody without code reads nothing: it leaves
 //! [`Change`]s, which are refused where there is code.
 
 use std::cmp::Ordering;
@@ -22,6 +25,8 @@ use crate::multiversion::MergeOperator;
 pub enum StateKey {
     /// The account; it exists if the account does.
     Account(Address),
+    /// The account without its balance, if it has code.
+    Contract(Address),
     /// Which generation of slots is the account's, kept also when the account is gone; absent for the first. Only read where
     /// the account's own record does not tell.
     Generation(Address),
@@ -34,8 +39,9 @@ impl StateKey {
     fn head(&self) -> (u8, u128, u32) {
         let (kind, address) = match self {
             Self::Account(address) => (0, address),
-            Self::Generation(address) => (1, address),
-            Self::Slot(address, ..) => (2, address),
+            Self::Contract(address) => (1, address),
+            Self::Generation(address) => (2, address),
+            Self::Slot(address, ..) => (3, address),
         };
         let [high @ .., a, b, c, d] = address.0.0;
         (kind, u128::from_be_bytes(high), u32::from_be_bytes([a, b, c, d]))
@@ -90,15 +96,20 @@ impl Default for AccountRecord {
 }
 
 impl AccountRecord {
-    fn has_code(&self) -> bool {
+    pub(super) fn has_code(&self) -> bool {
         self.code_hash != KECCAK_EMPTY
+    }
+
+    /// What stands under [`StateKey::Contract`].
+    pub(super) fn without_balance(self) -> StateValue {
+        StateValue::Account(Self { balance: U256::ZERO, ..self })
     }
 }
 
 /// What a key of the state has as its value, by its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateValue {
-    /// Of [`StateKey::Account`].
+    /// Of [`StateKey::Account`]; and of [`StateKey::Contract`], with a balance of zero.
     Account(AccountRecord),
     /// Of [`StateKey::Slot`].
     Word(U256),
@@ -199,6 +210,9 @@ pub fn store(accounts: &Accounts) -> MemStore<StateKey, StateValue> {
         let Account { balance, nonce, code_hash, .. } = *account;
         let record = AccountRecord { balance, nonce, code_hash, generation: 0 };
         entries.insert(StateKey::Account(*address), StateValue::Account(record));
+        if record.has_code() {
+            entries.insert(StateKey::Contract(*address), record.without_balance());
+        }
         for (slot, value) in account.storage.iter().filter(|(_, value)| !value.is_zero()) {
             entries.insert(StateKey::Slot(*address, 0, *slot), StateValue::Word(*value));
         }
@@ -220,6 +234,7 @@ pub fn accounts(state: &impl KvRead<Key = StateKey, Value = StateValue>) -> Resu
                 let AccountRecord { balance, nonce, code_hash, .. } = StateValue::account(Some(value));
                 accounts.insert(address, Account { balance, nonce, code_hash, ..Account::default() });
             }
+            (StateKey::Contract(_), _) => {} // says nothing new
             (StateKey::Generation(address), value) => {
                 generations.insert(address, StateValue::number(Some(value)));
             }
@@ -245,6 +260,8 @@ mod tests {
         let ascending = [
             StateKey::Account(b),
             StateKey::Account(a),
+            StateKey::Contract(b),
+            StateKey::Contract(a),
             StateKey::Generation(b),
             slot(0, 1),
             slot(0, 2),
