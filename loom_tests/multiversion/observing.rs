@@ -47,11 +47,15 @@ fn beside_the_next<T: 'static>(
 fn answers_repeat<R: PartialEq + std::fmt::Debug + 'static>(
     read: impl Fn(&View<'_>) -> Result<(R, R), ViewError> + Send + Sync + 'static,
 ) {
-    beside_the_next(|view| view.set(2, 30), read, |answer| {
-        if let Ok((earlier, later)) = answer {
-            assert_eq!(earlier, later, "two answers of one run");
-        }
-    });
+    beside_the_next(
+        |view| view.set(2, 30),
+        read,
+        |answer| {
+            if let Ok((earlier, later)) = answer {
+                assert_eq!(earlier, later, "two answers of one run");
+            }
+        },
+    );
 }
 
 #[test]
@@ -79,21 +83,29 @@ fn a_read_by_key_finds_what_was_walked() {
 /// A key that was walked does not vanish from the same run when its version is removed and nothing is written instead.
 #[test]
 fn a_version_that_goes_is_noticed() {
-    beside_the_next(|_| (), |view| (keys(view), view.contains(&1)), |answers| {
-        if let (Ok(walked), Ok(exists)) = answers {
-            assert_eq!(walked.contains(&1), exists, "two answers of one run");
-        }
-    });
+    beside_the_next(
+        |_| (),
+        |view| (keys(view), view.contains(&1)),
+        |answers| {
+            if let (Ok(walked), Ok(exists)) = answers {
+                assert_eq!(walked.contains(&1), exists, "two answers of one run");
+            }
+        },
+    );
 }
 
 /// A walk that looked ahead before a key's value changed does not give, beside an earlier answer, the value after.
 #[test]
 fn a_walk_gives_the_value_that_was_read() {
-    beside_the_next(|view| view.set(1, 30), |view| (view.get(&1), walk(view)), |answers| {
-        if let (Ok(point), Ok(walked)) = answers {
-            assert_eq!(walked, [(1, point.unwrap())]);
-        }
-    });
+    beside_the_next(
+        |view| view.set(1, 30),
+        |view| (view.get(&1), walk(view)),
+        |answers| {
+            if let (Ok(point), Ok(walked)) = answers {
+                assert_eq!(walked, [(1, point.unwrap())]);
+            }
+        },
+    );
 }
 
 /// A run of a block that has stopped ends at its next read, whatever it could still answer.

@@ -74,9 +74,8 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         #[expect(clippy::cast_possible_truncation, reason = "`places` has checked that it fits")]
         let len = (block.len() + places.elsewhere()) as TxIndex;
         let signals = Block { interrupted: Arc::new(AtomicBool::new(false)), parking: Arc::new(Parking::default()) };
-        let store =
-            MultiVersionStore::new(snapshot.clone().into_dyn(), block.len(), Arc::clone(&signals.interrupted))
-                .until(deadline);
+        let store = MultiVersionStore::new(snapshot.clone().into_dyn(), block.len(), Arc::clone(&signals.interrupted))
+            .until(deadline);
         let most = config.run_ahead.saturating_mul(threads).try_into().unwrap_or(u32::MAX);
         let window = Window::new(config.window, most);
         let owed = |index| elsewhere.as_ref()?.declared().get(&index).map(|keys| keys.len());

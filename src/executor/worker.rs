@@ -9,7 +9,9 @@ use super::stats::Tally;
 use super::status::{Judged, Task, Verdict};
 use super::vm::{Commit, Vm};
 use crate::kv::Op;
-use crate::multiversion::{Finished, Incarnation, Taint, TxIndex, TxView, Unsettled, Version, Write, Written, validate};
+use crate::multiversion::{
+    Finished, Incarnation, Taint, TxIndex, TxView, Unsettled, Version, Write, Written, validate,
+};
 use crate::sync::pause;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -51,7 +51,10 @@ pub(crate) struct Slots<K, V, O> {
 }
 
 impl SlotId {
-    #[expect(clippy::cast_possible_truncation, reason = "a slot takes 64 bytes and more: memory ends long before numbers")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a slot takes 64 bytes and more: memory ends long before numbers"
+    )]
     fn new(at: usize) -> Self {
         Self(at as u32)
     }

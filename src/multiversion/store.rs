@@ -83,10 +83,7 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
     }
 
     /// The slots of the written keys in `range`, in order.
-    pub(crate) fn listed(
-        &self,
-        range: KeyRange<K>,
-    ) -> impl DoubleEndedIterator<Item = SlotId> + use<'_, K, V, M> {
+    pub(crate) fn listed(&self, range: KeyRange<K>) -> impl DoubleEndedIterator<Item = SlotId> + use<'_, K, V, M> {
         self.directory.range(range, &self.slots)
     }
 

@@ -232,12 +232,7 @@ impl<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> ViewKeys<'v, 'a, K, V, M>
     }
 
     /// Observes what the walk found at `key`; `None` if there is nothing to yield.
-    fn arrive(
-        &self,
-        end: End,
-        key: &K,
-        found: Option<Found<V, M::Operand>>,
-    ) -> Result<Option<Option<V>>, ViewError> {
+    fn arrive(&self, end: End, key: &K, found: Option<Found<V, M::Operand>>) -> Result<Option<Option<V>>, ViewError> {
         let (origin, seen) = match found {
             Some(Found::Own(Write::Put(value))) => return Ok(Some(Some(value))),
             Some(Found::Own(Write::Merge(operands))) => {
