@@ -9,9 +9,10 @@ use cachekv::evm::{Block, BlockFiles, Changes, Codes, Error, StateKey, StateValu
 use cachekv::executor::{BlockExecutor, Elsewhere, Options, Vm};
 use cachekv::kv::{self, KeyRange, KvRead, KvStore, MemSnapshot};
 use cachekv::multiversion::TxView;
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// The blocks in `folder`, in order.
 pub fn read(folder: &Path) -> Result<Vec<Block>, Box<dyn std::error::Error>> {
@@ -41,7 +42,7 @@ impl KvRead for Noting {
     type Root = Self;
 
     fn get(&self, key: &StateKey) -> Result<Option<StateValue>, kv::Error> {
-        let mut noted = self.noted.lock().expect("no panic");
+        let mut noted = self.noted.lock();
         if noted.0 {
             noted.1.push(*key);
         }
@@ -74,7 +75,7 @@ impl Vm for Recorder<'_> {
     type Error = Error;
 
     fn execute(&self, tx: &Transaction, view: &TxView<'_, StateKey, StateValue, Changes>) -> Result<TxOutput, Error> {
-        let note = |on| self.noted.lock().expect("no panic").0 = on;
+        let note = |on| self.noted.lock().0 = on;
         note(true);
         let done = self.block.execute(tx, view);
         note(false);
@@ -106,7 +107,7 @@ pub fn record(block: &Block) -> Result<Vec<Tx>, Box<dyn std::error::Error>> {
             let next = keys.len() as u32;
             *keys.entry(key).or_insert(next)
         };
-        let read = std::mem::take(&mut noted.lock().expect("no panic").1);
+        let read = std::mem::take(&mut noted.lock().1);
         let mut reads: Vec<u32> = Vec::new();
         for key in read {
             let key = number(key);

@@ -107,6 +107,7 @@ impl<DB: Balances> Asking for Lent<'_, DB> {
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "the table has a place for each of the 256 codes")]
 const fn asking_table<H: Asking>() -> InstructionTable<EthInterpreter, H> {
     let mut table = instruction_table::<EthInterpreter, H>();
     table[op::BALANCE as usize] = Instruction::new(balance);

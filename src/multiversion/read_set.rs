@@ -24,11 +24,10 @@ pub(crate) struct PointRead<V> {
 #[derive(Debug)]
 pub(crate) struct Points<K, V> {
     reads: Vec<PointRead<V>>,
-    /// Where in `reads` each slot is, once there are more than a few. Boxed, here and below: a read set is moved about, and
-    /// mostly has neither.
+    /// Where in `reads` each slot is, once there are more than a few. Boxed: a read set is moved about, and mostly has none.
     places: Option<Box<HashTable<u32>>>,
     /// The same by key, once a walk has asked.
-    by_key: Option<Box<BTreeMap<K, u32>>>,
+    by_key: Option<BTreeMap<K, u32>>,
 }
 
 /// Everything one execution has observed.
@@ -63,10 +62,14 @@ impl<K: Key, V: Value> Points<K, V> {
         let Self { reads, places, .. } = self;
         let hash = |place: &u32| at(reads, *place).map_or(0, |read| read.slot.hash());
         match places {
-            Some(places) => drop(places.insert_unique(slot.hash(), place, hash)),
+            Some(places) => {
+                places.insert_unique(slot.hash(), place, hash);
+            }
             None if reads.len() > FEW => {
                 let mut all = HashTable::with_capacity(8 * FEW);
-                (0..=place).for_each(|place| drop(all.insert_unique(hash(&place), place, hash)));
+                for place in 0..=place {
+                    all.insert_unique(hash(&place), place, hash);
+                }
                 *places = Some(Box::new(all));
             }
             None => {}
@@ -92,7 +95,7 @@ impl<K: Key, V: Value> Points<K, V> {
     pub(crate) fn ordered<O: Clone>(&mut self, slots: &Slots<K, V, O>) -> Ordered<'_, K, V> {
         let by_key = self.by_key.get_or_insert_with(|| {
             let keyed = self.reads.iter().zip(0..);
-            Box::new(keyed.map(|(read, place)| (slots.slot(read.slot).key().clone(), place)).collect())
+            keyed.map(|(read, place)| (slots.slot(read.slot).key().clone(), place)).collect()
         });
         Ordered { by_key, reads: &self.reads }
     }
