@@ -17,6 +17,7 @@
 //! | [`cachekv`] | [`Store`](cachekv::Store): writes buffered over a parent, snapshots and iterators of one cut, atomic flush |
 //! | [`multiversion`] | [`TxView`](multiversion::TxView): what a transaction executes against; merge operators |
 //! | [`executor`] | [`BlockExecutor`](executor::BlockExecutor): blocks in parallel, equal to sequential execution |
+//! | `remote` | one block over several shards, with the result of executing it here (feature `remote`) |
 //! | `restore` | authenticated state: a Merkle root a block, proofs, snapshots in verified chunks (feature `restore`) |
 //! | `evm` | Ethereum blocks through `revm` (feature `evm`) |
 //! | [`report`] | statistics as tables |
@@ -42,8 +43,8 @@
 //!
 //! # Features
 //!
-//! `redb`: the embedded store. `restore`: authenticated state. `evm`: Ethereum blocks.
-//! `cli`: the program (default). No feature changes what another does.
+//! `redb`: the embedded store. `restore`: authenticated state. `evm`: Ethereum blocks. `remote`: blocks over several
+//! shards. `cli`: the program (default). No feature changes what another does.
 
 // What can panic, or be cut off, has a reason beside it. In a test it is a failure like others.
 #![cfg_attr(
@@ -74,6 +75,9 @@ pub mod kv;
 #[path = "../loom_tests/mod.rs"]
 mod loom_tests;
 pub mod multiversion;
+#[cfg(feature = "remote")]
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+pub mod remote;
 pub mod report;
 #[cfg(feature = "restore")]
 pub mod restore;

@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cachekv", &["kv", "sync"]),
     ("multiversion", &["kv", "sync"]),
     ("executor", &["multiversion", "kv", "sync"]),
+    ("remote", &["executor", "multiversion", "kv", "sync"]),
     ("evm", &["executor", "multiversion", "kv", "sync"]),
     ("report", &["executor", "multiversion", "kv"]),
 ];

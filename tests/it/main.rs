@@ -83,6 +83,9 @@ mod panics;
 /// The embedded store: opening, durability, damage.
 #[cfg(feature = "redb")]
 mod redb;
+/// One block over several shards.
+#[cfg(feature = "remote")]
+mod remote;
 /// Authenticated state, exported and restored.
 #[cfg(feature = "restore")]
 mod restore;

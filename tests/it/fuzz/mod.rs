@@ -10,6 +10,8 @@ mod cachekv_ops;
 mod ethereum_json;
 #[cfg(feature = "redb")]
 mod redb_bytes;
+#[cfg(feature = "remote")]
+mod remote_packets;
 #[cfg(feature = "restore")]
 mod restore_bytes;
 
@@ -99,4 +101,10 @@ fn damaged_files() {
 #[test]
 fn chunks_and_other_bytes_of_a_snapshot() {
     smoke("restore_bytes", 3000, restore_bytes::EVENTS, restore_bytes::run);
+}
+
+#[cfg(feature = "remote")]
+#[test]
+fn packets_and_messages() {
+    smoke("remote_packets", 1500, remote_packets::EVENTS, remote_packets::run);
 }

@@ -1,0 +1,69 @@
+//! The registry: a block that is taken is ended by whoever ends all of its peer's, or all.
+
+use super::view::{reading, watched};
+use crate::executor::Elsewhere;
+use crate::loom_tests::explore;
+use crate::remote::block_view::ViewFailure;
+use crate::remote::live::{LiveBlock, NotTaken, Registry, Switch};
+use crate::remote::message::BlockKey;
+use crate::remote::transport::Peer;
+use crate::sync::Arc;
+use loom::thread;
+use std::time::Instant;
+
+pub(super) type Blocks = Arc<Registry<u8, u8>>;
+
+pub(super) fn block(number: u64) -> Arc<LiveBlock<u8, u8>> {
+    Arc::new(LiveBlock {
+        key: BlockKey { session: 1, block: number, attempt: 0 },
+        peer: Peer(1),
+        deadline: Instant::now(),
+        view: watched().view,
+        elsewhere: Elsewhere::new([]),
+        switch: Arc::new(Switch::default()),
+    })
+}
+
+/// The registry closes while a block is taken: it is refused, or ended; and its reader leaves in either case.
+#[test]
+fn a_block_taken_while_all_end_is_refused_or_ended() {
+    explore(|| {
+        let registry: Blocks = Arc::new(Registry::new());
+        let closes = {
+            let registry = Arc::clone(&registry);
+            thread::spawn(move || registry.close())
+        };
+        let block = block(1);
+        match registry.take(&block, 8) {
+            Ok(()) => {
+                let reader = reading(&block.view);
+                assert_eq!(reader.join().unwrap(), Err(ViewFailure::Closed));
+                assert!(block.switch.why().is_some() && block.switch.cancel.is_cancelled());
+            }
+            Err(refused) => assert_eq!(refused, NotTaken::Closed),
+        }
+        closes.join().unwrap();
+        assert_eq!(registry.len(), 0);
+    });
+}
+
+/// A later block of the same peer ends the one before, whichever way the two come in.
+#[test]
+fn a_peer_has_one_block_at_a_time() {
+    explore(|| {
+        let registry: Blocks = Arc::new(Registry::new());
+        let (first, second) = (block(1), block(2));
+        let takes = {
+            let (registry, second) = (Arc::clone(&registry), Arc::clone(&second));
+            thread::spawn(move || registry.take(&second, 8))
+        };
+        let taken = registry.take(&first, 8);
+        assert_eq!(takes.join().unwrap(), Ok(()));
+        match taken {
+            Ok(()) => assert!(first.switch.why().is_some(), "it goes on beside its successor"),
+            Err(refused) => assert_eq!(refused, NotTaken::Stale),
+        }
+        assert!(registry.get(&second.key).is_some() && registry.get(&first.key).is_none());
+        assert!(second.switch.why().is_none());
+    });
+}

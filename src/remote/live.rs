@@ -1,0 +1,145 @@
+//! The blocks that a shard has at hand.
+
+use super::block_view::BlockView;
+use super::message::{BlockKey, ShardFailure};
+use super::transport::Peer;
+use crate::executor::{CancelToken, Elsewhere};
+use crate::kv::{Key, Value};
+use crate::sync::{Arc, Mutex};
+use std::collections::HashMap;
+use std::time::Instant;
+
+/// How a block is ended early: what was first said of it stays.
+#[derive(Debug, Default)]
+pub(crate) struct Switch {
+    why: Mutex<Option<ShardFailure>>,
+    pub(crate) cancel: CancelToken,
+}
+
+impl Switch {
+    pub(crate) fn throw(&self, why: ShardFailure) {
+        self.why.lock().get_or_insert(why);
+        self.cancel.cancel();
+    }
+
+    pub(crate) fn why(&self) -> Option<ShardFailure> {
+        self.why.lock().clone()
+    }
+}
+
+/// One block of one coordinator, from its beginning to its end: whatever comes for it finds this, or nothing.
+#[derive(Debug)]
+pub(crate) struct LiveBlock<K: Key, V: Value> {
+    pub(crate) key: BlockKey,
+    pub(crate) peer: Peer,
+    pub(crate) deadline: Instant,
+    pub(crate) view: Arc<BlockView>,
+    pub(crate) elsewhere: Elsewhere<K, V>,
+    pub(crate) switch: Arc<Switch>,
+}
+
+impl<K: Key, V: Value> LiveBlock<K, V> {
+    /// Ends it: nothing waits for it any longer, and its run returns as soon as its transactions do.
+    pub(crate) fn end(&self, why: ShardFailure) {
+        self.switch.throw(why);
+        self.view.close();
+    }
+}
+
+/// Why a block is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    /// It, or a later one, has been taken before.
+    Stale,
+    /// There are as many as there may be.
+    Busy,
+    /// The shard is stopping.
+    Closed,
+}
+
+type Live<K, V> = Arc<LiveBlock<K, V>>;
+
+/// The live blocks by their keys.
+#[derive(Debug)]
+pub(crate) struct Registry<K: Key, V: Value> {
+    state: Mutex<State<K, V>>,
+}
+
+#[derive(Debug)]
+struct State<K: Key, V: Value> {
+    open: bool,
+    live: HashMap<BlockKey, Live<K, V>>,
+    /// The newest block that each peer has begun.
+    newest: HashMap<Peer, BlockKey>,
+}
+
+impl<K: Key, V: Value> Registry<K, V> {
+    pub(crate) fn new() -> Self {
+        Self { state: Mutex::new(State { open: true, live: HashMap::new(), newest: HashMap::new() }) }
+    }
+
+    /// Takes `block`. A peer has one block at a time: an earlier one is ended, as called off.
+    pub(crate) fn take(&self, block: &Live<K, V>, most: usize) -> Result<(), NotTaken> {
+        let superseded: Vec<_> = {
+            let mut state = self.state.lock();
+            if !state.open {
+                return Err(NotTaken::Closed);
+            }
+            let newest = state.newest.get(&block.peer);
+            if newest.is_some_and(|newest| newest.session == block.key.session && *newest >= block.key) {
+                return Err(NotTaken::Stale);
+            }
+            let others = state.live.values().filter(|other| other.peer != block.peer).count();
+            if others >= most {
+                return Err(NotTaken::Busy);
+            }
+            state.newest.insert(block.peer, block.key);
+            let superseded = state.remove_all_of(block.peer);
+            state.live.insert(block.key, Arc::clone(block));
+            superseded
+        };
+        superseded.iter().for_each(|block| block.end(ShardFailure::Aborted));
+        Ok(())
+    }
+
+    pub(crate) fn get(&self, key: &BlockKey) -> Option<Live<K, V>> {
+        self.state.lock().live.get(key).cloned()
+    }
+
+    /// Lets go of a block that is over.
+    pub(crate) fn remove(&self, key: &BlockKey) {
+        self.state.lock().live.remove(key);
+    }
+
+    /// Ends every block of a peer, which is gone.
+    pub(crate) fn end_all_of(&self, peer: Peer) {
+        let gone = {
+            let mut state = self.state.lock();
+            state.newest.remove(&peer);
+            state.remove_all_of(peer)
+        };
+        gone.iter().for_each(|block| block.end(ShardFailure::Aborted));
+    }
+
+    /// Ends every block, and takes no more.
+    pub(crate) fn close(&self) {
+        let gone: Vec<_> = {
+            let mut state = self.state.lock();
+            state.open = false;
+            state.live.drain().map(|(_, block)| block).collect()
+        };
+        gone.iter().for_each(|block| block.end(ShardFailure::Aborted));
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().live.len()
+    }
+}
+
+impl<K: Key, V: Value> State<K, V> {
+    fn remove_all_of(&mut self, peer: Peer) -> Vec<Live<K, V>> {
+        let theirs: Vec<_> = self.live.values().filter(|block| block.peer == peer).map(|block| block.key).collect();
+        theirs.iter().filter_map(|key| self.live.remove(key)).collect()
+    }
+}

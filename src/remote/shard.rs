@@ -1,0 +1,349 @@
+//! The shard: executes its share of blocks for whichever coordinator asks.
+//!
+//! ```text
+//! endpoint thread   Begin ─▶ registry, job    Answer ─▶ view   Resolved ─▶ elsewhere   Abort ─▶ end
+//!                                      │
+//! runner thread                        └─▶ executes on its own pool ─▶ Done or Failed
+//! ```
+//!
+//! The endpoint waits for nothing. The runner waits for a job, and inside of one for reads and other shards' outcomes, each
+//! until the block's deadline, its end, or the shard's.
+
+use super::block_view::{BlockView, Manners};
+use super::coded::Coded;
+use super::counters::{Counters, Counts};
+use super::crew::{Crew, StillRunning};
+use super::endpoint::{Change, Endpoint, Incoming, Outbox, PACKETS, Station};
+use super::error::StartError;
+use super::link::LinkConfig;
+use super::live::{LiveBlock, NotTaken, Registry, Switch};
+use super::machine::RemoteVm;
+use super::mailbox::Mailbox;
+use super::message::{self, Begin, Failed, Outcome, Resolved, ShardFailure, ToCoordinator, ToShard};
+use super::share::{self, Job};
+use super::transport::{Peer, Transport};
+use crate::executor::{BlockExecutor, Config, Elsewhere, ResolveError};
+use crate::kv::Op;
+use crate::multiversion::TxIndex;
+use crate::sync::Arc;
+use bytes::Bytes;
+use std::time::{Duration, Instant};
+
+/// How a shard works.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ShardConfig {
+    /// Worker threads; 0 takes as many as the machine has.
+    pub threads: usize,
+    /// How it talks.
+    pub link: LinkConfig,
+    /// Coordinators whose blocks it takes at once. They are executed one after the other.
+    pub coordinators: usize,
+    /// Keys that are fetched ahead in one request.
+    pub prefetch_keys: usize,
+    /// Such requests under way.
+    pub prefetch_requests: usize,
+}
+
+impl Default for ShardConfig {
+    fn default() -> Self {
+        Self { threads: 0, link: LinkConfig::default(), coordinators: 8, prefetch_keys: 512, prefetch_requests: 4 }
+    }
+}
+
+/// How far a shard executes beyond its commit frontier: as far as there is. What it waits for there is another shard's.
+const RUN_AHEAD: usize = 1 << 24;
+
+/// How many blocks wait at most for the runner to come to them, those included that have been called off meanwhile.
+const JOBS: usize = 64;
+
+/// A running shard. Dropping it stops it, within a second or so.
+#[derive(Debug)]
+pub struct Shard {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    transport: Arc<dyn Transport>,
+    crew: Crew,
+    counters: Arc<Counters>,
+    live: Box<dyn Fn() -> usize + Send + Sync>,
+    /// Ends every block, and lets both threads go.
+    stop: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Shard {
+    /// Starts a shard that executes with `vm` and talks by `transport`: once this returns, it does.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub fn start<V: RemoteVm>(vm: V, transport: Arc<dyn Transport>, config: ShardConfig) -> Result<Self, StartError> {
+        let mut executor = Config::default();
+        (executor.threads, executor.run_ahead) = (config.threads, RUN_AHEAD);
+        let executor = BlockExecutor::with_config(executor).map_err(|error| StartError::Threads(error.to_string()))?;
+        let counters = Arc::new(Counters::default());
+        let mailbox = Arc::new(Mailbox::new(PACKETS));
+        let jobs = Arc::new(Mailbox::new(JOBS));
+        let registry = Arc::new(Registry::new());
+        let desk = Desk {
+            registry: Arc::clone(&registry),
+            jobs: Arc::clone(&jobs),
+            mailbox: Arc::clone(&mailbox),
+            counters: Arc::clone(&counters),
+            config: config.clone(),
+        };
+        let endpoint = {
+            let (mailbox, transport) = (Arc::clone(&mailbox), Arc::clone(&transport));
+            Endpoint::new(desk, [], config.link, mailbox, transport, Arc::clone(&counters))
+        };
+        let inner = Arc::new(Inner {
+            transport: Arc::clone(&transport),
+            crew: Crew::default(),
+            counters: Arc::clone(&counters),
+            live: {
+                let registry = Arc::clone(&registry);
+                Box::new(move || registry.len())
+            },
+            stop: {
+                let (registry, jobs, mailbox) = (Arc::clone(&registry), Arc::clone(&jobs), Arc::clone(&mailbox));
+                Box::new(move || {
+                    registry.close();
+                    jobs.close();
+                    mailbox.close();
+                })
+            },
+        });
+        let shard = Self { inner };
+        let runner =
+            Runner { vm, executor, registry, jobs, mailbox: Arc::clone(&mailbox), counters: Arc::clone(&counters) };
+        let threads = |error: std::io::Error| StartError::Threads(error.to_string());
+        shard.inner.crew.start("cachekv-shard-link".into(), move || endpoint.run()).map_err(threads)?;
+        shard.inner.crew.start("cachekv-shard-run".into(), move || runner.run()).map_err(threads)?;
+        transport.open(Arc::new(move |peer, packet| {
+            if !mailbox.offer(Incoming::Packet(peer, packet)) {
+                counters.crowded.one();
+            }
+        }))?;
+        Ok(shard)
+    }
+
+    /// Takes no more blocks, ends those under way, and waits for its threads. May be called from any thread, at any time, by
+    /// several at once, and again.
+    ///
+    /// # Errors
+    /// [`StillRunning`] if some thread has not ended by `deadline`: a transaction that neither reads nor returns. It is still
+    /// owned; ask again.
+    pub fn shutdown(&self, deadline: Instant) -> Result<(), StillRunning> {
+        self.inner.shutdown(deadline)
+    }
+
+    /// What it has counted.
+    pub fn counts(&self) -> Counts {
+        self.inner.counters.read()
+    }
+
+    /// How many blocks it has at hand.
+    pub fn blocks(&self) -> usize {
+        (self.inner.live)()
+    }
+}
+
+impl Inner {
+    fn shutdown(&self, deadline: Instant) -> Result<(), StillRunning> {
+        (self.stop)();
+        let crew = self.crew.join(deadline); // its last words go out by the transport, which is closed after it
+        let transport = self.transport.close(deadline);
+        crew.and(transport)
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        let soon = Instant::now().checked_add(Duration::from_secs(1)).unwrap_or_else(Instant::now);
+        drop(self.inner.shutdown(soon)); // who wants to know asks for it
+    }
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("crew", &self.crew).finish_non_exhaustive()
+    }
+}
+
+/// What the shard's own threads tell the endpoint: a message for a peer.
+pub(super) type Tell = (Peer, Bytes);
+
+/// The endpoint's side: what comes in is given to whom it is for.
+struct Desk<V: RemoteVm> {
+    registry: Arc<Registry<V::Key, V::Value>>,
+    jobs: Arc<Mailbox<Job<V>>>,
+    mailbox: Arc<Mailbox<Incoming<Tell>>>,
+    counters: Arc<Counters>,
+    config: ShardConfig,
+}
+
+impl<V: RemoteVm> Station for Desk<V> {
+    type Order = Tell;
+
+    fn changed(&mut self, peer: Peer, change: Change, _: &mut Outbox) {
+        match change {
+            Change::Up => {}
+            Change::Restarted | Change::Down => self.registry.end_all_of(peer),
+        }
+    }
+
+    fn heard(&mut self, peer: Peer, message: Bytes, out: &mut Outbox) {
+        let Some(message) = message::decode(&message) else { return self.counters.malformed.one() };
+        let key = match &message {
+            ToShard::Begin(_) => None,
+            ToShard::Answer(answer) => Some(answer.key),
+            ToShard::Page(page) => Some(page.key),
+            ToShard::Resolved(resolved) => Some(resolved.key),
+            ToShard::Abort(key) => Some(*key),
+        };
+        let live = key.and_then(|key| self.registry.get(&key)).filter(|live| live.peer == peer);
+        match (message, live) {
+            (ToShard::Begin(begin), _) => self.begin(peer, *begin, out),
+            (_, None) => self.counters.stale.one(),
+            (ToShard::Answer(answer), Some(live)) => live.view.answer(answer),
+            (ToShard::Page(page), Some(live)) => live.view.turn(page),
+            (ToShard::Resolved(resolved), Some(live)) => self.resolve(&live, resolved),
+            (ToShard::Abort(_), Some(live)) => live.end(ShardFailure::Aborted),
+        }
+    }
+
+    fn ordered(&mut self, (peer, message): Tell, out: &mut Outbox) {
+        out.send(peer, message);
+    }
+
+    fn elapsed(&mut self, _: Instant, _: &mut Outbox) -> Option<Instant> {
+        None // a block's own waits end at its deadline
+    }
+
+    fn closing(&mut self, _: &mut Outbox) {}
+}
+
+impl<V: RemoteVm> Desk<V> {
+    fn begin(&self, peer: Peer, begin: Begin, out: &mut Outbox) {
+        let Begin { key, places, own, others, prefetch, within } = begin;
+        let refuse = |why, out: &mut Outbox| {
+            self.counters.failed.one();
+            out.send(peer, message::encode(&ToCoordinator::Failed(Failed { key, why })));
+        };
+        self.counters.begun.one();
+        let Some(elsewhere) = elsewhere::<V>(places, &own, others) else {
+            return refuse(ShardFailure::Malformed("its places or keys".into()), out);
+        };
+        let now = Instant::now();
+        let deadline = now.checked_add(Duration::from_micros(within)).unwrap_or(now);
+        let switch = Arc::new(Switch::default());
+        let mailbox = Arc::clone(&self.mailbox);
+        let ask = move |message: ToCoordinator| {
+            mailbox.push(Incoming::Order((peer, message::encode(&message)))); // closed: the view is, too, or will be
+        };
+        let fail = {
+            let switch = Arc::clone(&switch);
+            move |why| switch.throw(why)
+        };
+        let manners = Manners { batch: self.config.prefetch_keys, batches: self.config.prefetch_requests };
+        let view = Arc::new(BlockView::new(key, deadline, manners, Arc::clone(&self.counters), ask, fail));
+        let live = Arc::new(LiveBlock { key, peer, deadline, view, elsewhere, switch });
+        match self.registry.take(&live, self.config.coordinators) {
+            Ok(()) => {}
+            Err(NotTaken::Stale) => return self.counters.stale.one(),
+            Err(NotTaken::Busy) => return refuse(ShardFailure::Busy, out),
+            Err(NotTaken::Closed) => return refuse(ShardFailure::Aborted, out),
+        }
+        live.view.prefetch(prefetch);
+        if !self.jobs.offer(Job { live: Arc::clone(&live), own }) {
+            self.registry.remove(&key);
+            live.end(ShardFailure::Busy);
+            refuse(ShardFailure::Busy, out);
+        }
+    }
+
+    fn resolve(&self, live: &LiveBlock<V::Key, V::Value>, resolved: Resolved) {
+        for (place, outcomes) in resolved.outcomes {
+            for (key, outcome) in outcomes {
+                let op = match outcome {
+                    Outcome::NotWritten => Some(None),
+                    Outcome::Delete => Some(Some(Op::Delete)),
+                    Outcome::Put(value) => V::Value::decode(value).map(|value| Some(Op::Put(value))),
+                };
+                let (Some(key), Some(op)) = (V::Key::decode(key), op) else {
+                    self.counters.malformed.one();
+                    return live.end(ShardFailure::Protocol("an outcome that is none".into()));
+                };
+                match live.elsewhere.resolve(place, &key, op) {
+                    Ok(()) => {}
+                    Err(ResolveError::Repeated { .. }) => self.counters.repeated.one(),
+                    Err(error) => {
+                        self.counters.unexpected.one();
+                        return live.end(ShardFailure::Protocol(error.to_string()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Every place of the block that is not the shard's own, with the keys that it waits for there. `None` if that makes no
+/// block.
+fn elsewhere<V: RemoteVm>(
+    places: TxIndex,
+    own: &[super::message::Own],
+    others: Vec<(TxIndex, Vec<Bytes>)>,
+) -> Option<Elsewhere<V::Key, V::Value>> {
+    let ascending = own.windows(2).all(|pair| matches!(pair, [a, b] if a.place < b.place));
+    // What is made of the message is bounded, too, by the bound on places.
+    if !ascending || own.last().is_none_or(|last| last.place.checked_add(1) != Some(places)) || places > MOST_PLACES {
+        return None;
+    }
+    let mut declared: Vec<Option<Vec<V::Key>>> = (0..places).map(|_| Some(Vec::new())).collect();
+    for own in own {
+        *declared.get_mut(own.place as usize)? = None;
+    }
+    for (place, keys) in others {
+        let keys: Option<Vec<_>> = keys.into_iter().map(V::Key::decode).collect();
+        declared.get_mut(place as usize)?.as_mut()?.extend(keys?);
+    }
+    Some(Elsewhere::new((0..places).zip(declared).filter_map(|(place, keys)| Some((place, keys?)))))
+}
+
+/// The most transactions of a block.
+pub(super) const MOST_PLACES: TxIndex = 1 << 20;
+
+/// The runner's side: one block after the other.
+struct Runner<V: RemoteVm> {
+    vm: V,
+    executor: BlockExecutor,
+    registry: Arc<Registry<V::Key, V::Value>>,
+    jobs: Arc<Mailbox<Job<V>>>,
+    mailbox: Arc<Mailbox<Incoming<Tell>>>,
+    counters: Arc<Counters>,
+}
+
+impl<V: RemoteVm> Runner<V> {
+    fn run(self) {
+        while let Some(job) = self.jobs.take() {
+            let (key, peer) = (job.live.key, job.live.peer);
+            let mailbox = Arc::clone(&self.mailbox);
+            let tell = move |message: ToCoordinator| {
+                mailbox.push(Incoming::Order((peer, message::encode(&message)))); // closed: nobody is told any more
+            };
+            let came = match job.live.switch.why() {
+                Some(why) => ToCoordinator::Failed(Failed { key, why }),
+                None => share::execute(&self.executor, &self.vm, &job, &tell),
+            };
+            let done = matches!(came, ToCoordinator::Done(_));
+            if done {
+                self.counters.done.one()
+            } else {
+                self.counters.failed.one()
+            }
+            self.registry.remove(&key);
+            job.live.view.close();
+            tell(came);
+        }
+    }
+}
