@@ -160,7 +160,7 @@ where
 {
     let spine = Spine { leaves: position.spine.leaves, ..Spine::new(position.spine.version) };
     let end = Position { complete: true, chunks: position.chunks, spine };
-    nodes.push(first_version(end.spine.version));
+    nodes.push(first_version(end.spine.version, root));
     let batch = |part: &Part<S>| part.batch(&[], &nodes, part.progress(root, &end));
     Job { chunk: None, batches: stores.iter().map(batch).collect() }
 }
