@@ -98,5 +98,5 @@ fn damaged_files() {
 #[cfg(feature = "remote")]
 #[test]
 fn packets_and_messages() {
-    smoke("remote_packets", 1500, remote_packets::EVENTS, remote_packets::run);
+    smoke("remote_packets", 300, remote_packets::EVENTS, remote_packets::run);
 }
