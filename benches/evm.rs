@@ -1,28 +1,96 @@
-//! Real Ethereum blocks: plain revm over its own hash-map database is the baseline, then this crate's sequential
-//! execution, then the executor on one thread and on two; each block by itself, and all of them one after the other.
+//! Real Ethereum blocks, four ways: plain `revm` over its own hash-map database, this crate's sequential execution, and
+//! the executor on one thread and on two.
+//!
+//! The ways take turns: a round runs every block in every way, each round beginning with another way, and what is compared
+//! was measured in the same round. Sequential execution runs twice a round, so that the table shows its own noise. Beside the
+//! clock it reads the processor time of all threads, which a loaded machine disturbs less.
+//!
+//! ```text
+//! cargo bench --features evm --bench evm -- [--rounds N] [--block NUMBER]... [--way NAME]...
+//! ```
+//!
+//! The columns `ideal 2` and `ideal` are bounds: how many times as fast as sequential execution two workers, and as many as
+//! one likes, could be if they knew every dependency beforehand and nothing had a cost (`evm/ideal.rs`). What was in whose
+//! way at two threads is listed below the table.
 //!
 //! The blocks are read from `../shared/ethereum`, or from the folder that `CACHEKV_ETHEREUM` names.
+
+#[path = "evm/ideal.rs"]
+mod ideal;
 
 use cachekv::evm::{Block, BlockFiles, BlockInput, Codes, StateKey, StateValue, store};
 use cachekv::executor::{BlockExecutor, execute_sequentially};
 use cachekv::kv::{KvStore, MemStore};
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use cachekv::report::{Align, Table};
 use revm::database::{CacheDB, EmptyDB};
 use revm::primitives::{KECCAK_EMPTY, U256};
 use revm::state::AccountInfo;
 use revm::{Context, ExecuteCommitEvm, MainBuilder, MainContext};
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::Instant;
+
+use ideal::{Ideal, ideal};
 
 type Snapshot = <MemStore<StateKey, StateValue> as KvStore>::Snapshot;
 type Plain = CacheDB<EmptyDB>;
 
-/// A block, ready for each of the four.
+/// The ways a block is run, in the order of the table. The second is the measure of the others.
+const WAYS: [&str; 5] = ["revm", "sequential", "again", "1", "2"];
+const REVM: usize = 0;
+const SEQUENTIAL: usize = 1;
+const AGAIN: usize = 2;
+const ONE: usize = 3;
+const TWO: usize = 4;
+
+/// A block, ready for each way.
 struct Case {
     block: Block,
     before: Snapshot,
     plain: Plain,
+}
+
+/// What one run took, in nanoseconds, and how many executions it needed.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    wall: f64,
+    cpu: f64,
+    executions: u64,
+}
+
+/// How often executions were repeated over each key.
+type Conflicts = BTreeMap<StateKey, u64>;
+
+/// What is asked for on the command line.
+struct Asked {
+    rounds: usize,
+    blocks: Vec<u64>,
+    ways: Vec<usize>,
+}
+
+fn asked() -> Result<Asked, Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    // Without cargo's `--bench`, it is run as a test: once.
+    let mut asked = Asked { rounds: 1, blocks: Vec::new(), ways: Vec::new() };
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--bench" => asked.rounds = asked.rounds.max(30),
+            "--rounds" => asked.rounds = value()?.parse()?,
+            "--block" => asked.blocks.push(value()?.parse()?),
+            "--way" => {
+                let name = value()?;
+                asked.ways.push(WAYS.iter().position(|way| *way == name).ok_or_else(|| format!("no way {name}"))?);
+            }
+            _ => {} // what cargo passes to every benchmark
+        }
+    }
+    if asked.ways.is_empty() {
+        asked.ways = (0..WAYS.len()).collect();
+    }
+    Ok(asked)
 }
 
 /// The folder of blocks, if it is there.
@@ -36,12 +104,15 @@ fn folder() -> Option<PathBuf> {
     None
 }
 
-fn read(folder: &Path) -> Result<Vec<Case>, Box<dyn Error>> {
+fn read(folder: &Path, numbers: &[u64]) -> Result<Vec<Case>, Box<dyn Error>> {
     let codes = Codes::read(folder.join("codes.json.gz"))?;
-    let mut folders = std::fs::read_dir(folder.join("blocks"))?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<std::io::Result<Vec<_>>>()?;
-    folders.retain(|path| path.is_dir());
+    let entries = fs::read_dir(folder.join("blocks"))?;
+    let mut folders = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    let wanted = |path: &PathBuf| {
+        let number = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+        path.is_dir() && (numbers.is_empty() || number.is_some_and(|number| numbers.contains(&number)))
+    };
+    folders.retain(wanted);
     let mut cases = Vec::new();
     for folder in folders {
         let input = BlockFiles::in_folder(folder).read_with(&codes)?;
@@ -77,63 +148,164 @@ impl Case {
         input.transactions.iter().filter(|tx| evm.transact_commit(tx.env.clone()).is_ok()).count()
     }
 
-    fn sequentially(&self) -> usize {
-        let done = execute_sequentially(&self.before, self.block.transactions(), &self.block, None);
-        done.map_or(0, |done| done.outputs.len())
-    }
-
-    fn on(&self, executor: &BlockExecutor) -> usize {
-        let done = executor.execute(&self.before, self.block.transactions(), &self.block);
-        done.map_or(0, |done| done.outputs.len())
-    }
-
-    /// That all four get through the block, so that none is fast because it failed.
-    fn check(&self, executors: &[BlockExecutor]) {
-        let due = self.block.transactions().len();
-        assert_eq!(self.on_revm(&mut self.plain.clone()), due);
-        assert_eq!(self.sequentially(), due);
-        executors.iter().for_each(|executor| assert_eq!(self.on(executor), due));
-    }
-}
-
-/// The four over `cases`, in their order.
-fn group(criterion: &mut Criterion, name: &str, cases: &[Case], executors: &[BlockExecutor]) {
-    let mut group = criterion.benchmark_group(name);
-    let gas = cases.iter().map(|case| case.block.input().header.gas_used).sum();
-    group.throughput(Throughput::Elements(gas));
-    group.bench_function("revm", |bencher| {
-        let fresh = || cases.iter().map(|case| case.plain.clone()).collect::<Vec<_>>();
-        let run = |databases: &mut Vec<Plain>| {
-            cases.iter().zip(databases).map(|(case, database)| case.on_revm(database)).sum::<usize>()
+    /// Runs the block as `way` says, to its end: a run that fails is fast and worth nothing.
+    fn run(&self, way: usize, executors: &[BlockExecutor; 2], conflicts: &mut Conflicts) -> Run {
+        let mut database = (way == REVM).then(|| self.plain.clone());
+        let (cpu, wall) = (processor_time(), Instant::now());
+        let (transactions, executions) = match way {
+            REVM => (database.as_mut().map_or(0, |database| self.on_revm(database)), 0),
+            SEQUENTIAL | AGAIN => {
+                let done = execute_sequentially(&self.before, self.block.transactions(), &self.block, None);
+                done.map_or((0, 0), |done| (done.outputs.len(), done.stats.executions))
+            }
+            _ => {
+                let executor = &executors[way - ONE];
+                let done = executor.execute(&self.before, self.block.transactions(), &self.block);
+                done.map_or((0, 0), |done| {
+                    done.stats.conflicts.iter().for_each(|(key, times)| *conflicts.entry(*key).or_default() += times);
+                    (done.outputs.len(), done.stats.executions)
+                })
+            }
         };
-        bencher.iter_batched_ref(fresh, run, BatchSize::PerIteration);
-    });
-    group.bench_function("sequential", |bencher| {
-        bencher.iter(|| cases.iter().map(Case::sequentially).sum::<usize>());
-    });
-    for executor in executors {
-        group.bench_function(format!("{} threads", executor.threads()), |bencher| {
-            bencher.iter(|| cases.iter().map(|case| case.on(executor)).sum::<usize>());
-        });
+        let (wall, cpu) = (wall.elapsed().as_nanos() as f64, processor_time() - cpu);
+        assert_eq!(transactions, self.block.transactions().len(), "{}", WAYS[way]);
+        Run { wall, cpu, executions }
     }
-    group.finish();
 }
 
-fn evm(criterion: &mut Criterion) {
-    let Some(folder) = folder() else { return };
-    let cases = read(&folder).unwrap_or_else(|error| panic!("{error}"));
-    let executors = [1, 2].map(|threads| BlockExecutor::new(threads).unwrap_or_else(|error| panic!("{error}")));
-    for case in &cases {
-        case.check(&executors);
-        let name = format!("block {}", case.block.input().header.number);
-        group(criterion, &name, std::slice::from_ref(case), &executors);
-    }
-    group(criterion, "all blocks", &cases, &executors);
+/// The processor time of this process' threads so far, in nanoseconds; 0 where the system does not tell.
+fn processor_time() -> f64 {
+    let Ok(threads) = fs::read_dir("/proc/self/task") else { return 0.0 };
+    let times = threads.flatten().filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    times.sum()
 }
 
-criterion_group! {
-    name = benches;
-    config = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(1)).warm_up_time(Duration::from_millis(300));
-    targets = evm
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
-criterion_main!(benches);
+
+/// The runs of one block, or of all one after the other, by round and way.
+struct Runs(Vec<[Run; WAYS.len()]>);
+
+impl Runs {
+    /// The median over the rounds of what `of` makes of one.
+    fn middle(&self, of: impl Fn(&[Run; WAYS.len()]) -> f64) -> f64 {
+        median(self.0.iter().map(of).collect())
+    }
+
+    fn best(&self, way: usize) -> f64 {
+        self.0.iter().map(|round| round[way].wall).fold(f64::INFINITY, f64::min)
+    }
+
+    /// How many times as fast as sequential execution.
+    fn speed_up(&self, way: usize) -> f64 {
+        self.middle(|round| round[SEQUENTIAL].wall / round[way].wall)
+    }
+
+    fn row(&self, name: String, transactions: usize, gas: u64, ideal: Option<Ideal>) -> Vec<String> {
+        let bound = |of: fn(Ideal) -> f64| ideal.map_or(String::new(), |ideal| format!("{:.2}", of(ideal)));
+        let ms = |way: usize| format!("{:.2}", self.middle(|round| round[way].wall) / 1e6);
+        let by = |way: usize| format!("{:.2}", self.speed_up(way));
+        let best = |way: usize| format!("{:.2}", self.best(SEQUENTIAL) / self.best(way));
+        let cpu = |way: usize| format!("{:.2}", self.middle(|round| round[way].cpu / round[SEQUENTIAL].cpu));
+        let executions = self.middle(|round| round[TWO].executions as f64) / transactions.max(1) as f64;
+        vec![
+            name,
+            transactions.to_string(),
+            format!("{:.2}", gas as f64 / 1e6),
+            ms(REVM),
+            ms(SEQUENTIAL),
+            by(AGAIN),
+            by(REVM),
+            best(REVM),
+            by(ONE),
+            best(ONE),
+            cpu(ONE),
+            by(TWO),
+            best(TWO),
+            cpu(TWO),
+            format!("{executions:.2}"),
+            bound(|ideal| ideal.two),
+            bound(|ideal| ideal.unbounded),
+        ]
+    }
+}
+
+const COLUMNS: [&str; 17] = [
+    "block",
+    "txs",
+    "Mgas",
+    "revm ms",
+    "seq. ms",
+    "seq. again",
+    "revm",
+    "best",
+    "1 thread",
+    "best",
+    "CPU",
+    "2 threads",
+    "best",
+    "CPU",
+    "runs/tx",
+    "ideal 2",
+    "ideal",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let Some(folder) = folder() else { return Ok(()) };
+    let asked = asked()?;
+    let cases = read(&folder, &asked.blocks)?;
+    let executors = [BlockExecutor::new(1)?, BlockExecutor::new(2)?];
+    let mut runs: Vec<Runs> = cases.iter().map(|_| Runs(Vec::new())).collect();
+    let mut conflicts: Vec<_> = cases.iter().map(|_| Conflicts::new()).collect();
+    for round in 0..=asked.rounds {
+        for ((case, runs), conflicts) in cases.iter().zip(&mut runs).zip(&mut conflicts) {
+            let mut times = [Run::default(); WAYS.len()];
+            for turn in 0..asked.ways.len() {
+                let way = asked.ways[(round + turn) % asked.ways.len()];
+                times[way] = case.run(way, &executors, conflicts);
+            }
+            if round > 0 {
+                runs.0.push(times); // the first warms up
+            }
+        }
+    }
+    let mut table = Table::new(COLUMNS.map(|name| (name, Align::Right)).to_vec());
+    let mut all = Runs(vec![[Run::default(); WAYS.len()]; asked.rounds]);
+    for (case, runs) in cases.iter().zip(&runs) {
+        let input = case.block.input();
+        let ideal = ideal(&case.block, &case.before, &case.plain)?;
+        let name = input.header.number.to_string();
+        table.row(runs.row(name, input.transactions.len(), input.header.gas_used, Some(ideal)));
+        for (total, round) in all.0.iter_mut().flatten().zip(runs.0.iter().flatten()) {
+            total.wall += round.wall;
+            total.cpu += round.cpu;
+            total.executions += round.executions;
+        }
+    }
+    table.rule();
+    let transactions = cases.iter().map(|case| case.block.transactions().len()).sum();
+    let gas = cases.iter().map(|case| case.block.input().header.gas_used).sum();
+    table.row(all.row("total".into(), transactions, gas, None));
+    println!("speed-ups are times of sequential execution; median of {} rounds, best of all\n\n{table}", asked.rounds);
+    for way in [REVM, ONE, TWO] {
+        let speed_ups = || runs.iter().map(|runs| runs.speed_up(way));
+        let mean = (speed_ups().map(f64::ln).sum::<f64>() / runs.len().max(1) as f64).exp();
+        let worst = speed_ups().fold(f64::INFINITY, f64::min);
+        println!("{}: geometric mean {mean:.2}, worst {worst:.2}", WAYS[way]);
+    }
+    println!("\nexecutions repeated, by key and round:");
+    for (case, conflicts) in cases.iter().zip(conflicts) {
+        let mut most: Vec<_> = conflicts.into_iter().collect();
+        most.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+        for (key, times) in most.into_iter().take(5) {
+            let each = times as f64 / (asked.rounds + 1) as f64;
+            println!("{} {each:6.2} {key:?}", case.block.input().header.number);
+        }
+    }
+    Ok(())
+}

@@ -117,9 +117,9 @@ fn restore(dir: &Path, keys: u64) {
     restorer.flush().unwrap();
     let times = restorer.times();
     restorer.finish().unwrap();
-    let spent = began.elapsed();
+    let (spent, cpu) = (began.elapsed(), cpu());
     let share = |part: Duration| 100.0 * part.as_secs_f64() / spent.as_secs_f64();
-    println!("restored {keys} keys in {spent:.1?}: {} keys/s", rate(keys, spent));
+    println!("restored {keys} keys in {spent:.1?} ({cpu:.1} s of all cores): {} keys/s", rate(keys, spent));
     println!("  peak memory {} MiB, {} before it began; a chunk is {} MiB", peak(), before, CHUNK >> 20);
     println!(
         "  of its time: hashing {:.0} %, tree {:.0} %, unpacking {:.0} %, batches and waiting {:.0} %; disk, on its own thread, {:.0} %",
@@ -147,11 +147,16 @@ fn load(dir: &Path, keys: u64) {
     });
     let root: Hash = maker.join().unwrap();
     let batches: Vec<_> = batches.iter().collect();
-    let began = Instant::now();
+    let (began, before) = (Instant::now(), cpu());
     let store = RedbStore::create(&path).unwrap();
     batches.into_iter().for_each(|batch| drop(store.commit(batch).unwrap()));
-    let spent = began.elapsed();
-    println!("loaded the same records in {spent:.1?}: {} keys/s; root {root}", rate(keys, spent));
+    let (spent, cpu) = (began.elapsed(), cpu() - before);
+    let size = fs::metadata(&path).unwrap().len() >> 20;
+    println!(
+        "loaded the same records in {spent:.1?} ({cpu:.1} s of all cores): {} keys/s; root {root}",
+        rate(keys, spent)
+    );
+    println!("  a file of {size} MiB for {} MiB of keys and values", (keys * 88) >> 20);
     fs::remove_file(path).unwrap();
 }
 
@@ -182,6 +187,13 @@ fn chunk(snapshot: &Path, index: u32) -> Bytes {
 
 fn rate(keys: u64, spent: Duration) -> u64 {
     (keys as f64 / spent.as_secs_f64()) as u64
+}
+
+/// Seconds that this process has had of all cores; 0 where the system does not say.
+fn cpu() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 /// The most memory this process has had, in MiB; 0 where the system does not say.

@@ -14,7 +14,7 @@ mod oracle;
 mod script;
 
 use cachekv::cachekv::Store;
-use cachekv::executor::{BlockExecutor, BlockOutput, CancelToken, Cause, Config, Elsewhere, Options};
+use cachekv::executor::{BlockExecutor, BlockOutput, CancelToken, Cause, Config, Elsewhere, Options, RunAhead};
 use cachekv::kv::{KvRead, KvStore, MemStore, Op};
 use oracle::{Expected, State};
 use proptest::strategy::{Strategy, ValueTree};
@@ -115,6 +115,7 @@ fn executor(seed: u64) -> BlockExecutor {
     let mut config = Config::default();
     config.threads = 2 + (seed % 2) as usize;
     config.run_ahead = if seed % 3 == 0 { 1 } else { 8 };
+    config.window = if seed % 5 < 3 { RunAhead::Adaptive } else { RunAhead::Fixed };
     BlockExecutor::with_config(config).unwrap()
 }
 

@@ -1,9 +1,9 @@
-//! The one door to atomics, locks, condition variables, the snapshot cell and the insert-only set.
+//! The one door to atomics, locks, condition variables, the snapshot cell, the insert-only set and the append-only list.
 //!
-//! Every other file takes these from here, and none from `std::sync`, `parking_lot`, `arc_swap` or `crossbeam_skiplist`:
+//! Every other file takes these from here, none from `std::sync`, `parking_lot`, `arc_swap`, `crossbeam_skiplist`, `boxcar`:
 //! under the private cfgs `kv_loom` and `kv_shuttle` the same names are those of [loom], which tries every interleaving of a
 //! small model, and of [shuttle], which tries random schedules of whole blocks. The protocols built on them are checked as
-//! they are. The cell and the set stand on libraries whose insides no checker sees: there each is **a model of its stated
+//! they are. The cell, the set and the list stand on libraries whose insides no checker sees: there each is **a model of its stated
 //! contract**, which shows no more than the contract promises (an old value, where nothing forbids it, is shown too).
 //!
 //! [loom]: https://docs.rs/loom
@@ -13,6 +13,18 @@
 pub(crate) use model_side::*;
 #[cfg(not(any(kv_loom, kv_shuttle)))]
 pub(crate) use real_side::*;
+
+/// A value with cache lines of its own, so that whoever changes it disturbs nobody who reads its neighbours.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Apart<T>(pub(crate) T);
+
+impl<T> std::ops::Deref for Apart<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
 
 /// The threads that workers live on.
 #[derive(Debug)]
@@ -76,14 +88,17 @@ impl Pool {
 
 #[cfg(not(any(kv_loom, kv_shuttle)))]
 mod real_side {
+    /// A list to which is only added, and whose values never move: what was pushed before (in the order of happening) is
+    /// found under its number. Nobody waits for anybody.
+    pub(crate) use boxcar::Vec as AppendVec;
     use crossbeam_skiplist::SkipSet;
     pub(crate) use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
     /// Those that are tried as well as waited for: a checker has to know, see there.
     pub(crate) use parking_lot::{Mutex as TriedMutex, RwLock as TriedRwLock};
     use std::borrow::Borrow;
     use std::ops::RangeBounds;
-    pub(crate) use std::sync::Arc;
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use std::sync::{Arc, OnceLock};
 
     /// Lets a little time pass between two looks at what another thread does shortly: spins at first, longer each
     /// round, then gives up the rest of the time slice.
@@ -163,7 +178,7 @@ mod model_side {
     use shuttle as checker;
 
     pub(crate) use checker::sync::RwLockReadGuard;
-    pub(crate) use checker::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use checker::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
     use std::borrow::Borrow;
     use std::marker::PhantomData;
     use std::ops::{Deref, DerefMut, RangeBounds};
@@ -363,6 +378,54 @@ mod model_side {
         )]
         fn value(&self, at: usize) -> Arc<T> {
             Arc::clone(&locked(self.values.lock())[at])
+        }
+    }
+
+    /// A value that is written once: whoever is not ordered after that may not see it.
+    #[derive(Debug, Default)]
+    pub(crate) struct OnceLock<T> {
+        value: std::sync::OnceLock<T>,
+        there: AtomicBool,
+    }
+
+    impl<T> OnceLock<T> {
+        pub(crate) fn new() -> Self {
+            Self { value: std::sync::OnceLock::new(), there: AtomicBool::new(false) }
+        }
+        pub(crate) fn get(&self) -> Option<&T> {
+            self.there.load(Ordering::Acquire).then(|| self.value.get()).flatten()
+        }
+        pub(crate) fn set(&self, value: T) -> Result<(), T> {
+            let set = self.value.set(value);
+            self.there.swap(true, Ordering::AcqRel);
+            set
+        }
+    }
+
+    /// A model of the list's contract, not of `boxcar`.
+    pub(crate) struct AppendVec<T> {
+        values: Box<[OnceLock<T>]>,
+        pushed: std::sync::atomic::AtomicUsize,
+    }
+
+    impl<T> AppendVec<T> {
+        pub(crate) fn new() -> Self {
+            let most = if cfg!(kv_loom) { 24 } else { 1024 }; // more than any model pushes
+            let values = (0..most).map(|_| OnceLock::new()).collect();
+            Self { values, pushed: std::sync::atomic::AtomicUsize::new(0) }
+        }
+        #[expect(clippy::indexing_slicing, reason = "more than any model pushes")]
+        pub(crate) fn push(&self, value: T) -> usize {
+            let at = self.pushed.fetch_add(1, Ordering::AcqRel);
+            drop(self.values[at].set(value));
+            at
+        }
+        pub(crate) fn get(&self, at: usize) -> Option<&T> {
+            self.values.get(at)?.get()
+        }
+        pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
+            let begun = self.pushed.load(Ordering::Acquire);
+            self.values.iter().take(begun).enumerate().filter_map(|(at, value)| Some((at, value.get()?)))
         }
     }
 

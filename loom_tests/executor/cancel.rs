@@ -48,12 +48,8 @@ fn who_sleeps_finds_the_switch_thrown() {
         let worker = || {
             let (token, block) = (token.clone(), block.clone());
             thread::spawn(move || {
-                loop {
-                    let ticket = block.parking.ticket();
-                    if token.is_cancelled() {
-                        break;
-                    }
-                    block.parking.wait(ticket, None);
+                while !token.is_cancelled() {
+                    block.parking.wait(None, || !token.is_cancelled());
                 }
             })
         };
@@ -69,7 +65,7 @@ fn who_is_interrupted_finds_the_switch_thrown() {
     explore(|| {
         let (token, block) = (CancelToken::new(), block());
         token.attach(&block);
-        let store = MultiVersionStore::<_, _, NoMerge>::new(base(), Arc::clone(&block.interrupted));
+        let store = MultiVersionStore::<_, _, NoMerge>::new(base(), 0, Arc::clone(&block.interrupted));
         let switch = {
             let token = token.clone();
             thread::spawn(move || token.cancel())

@@ -4,9 +4,17 @@ use super::blocks::{Calls, add, conclude, job};
 use crate::executor::block::Options;
 use crate::executor::commit::Committer;
 use crate::executor::error::Cause;
+use crate::executor::parking::Parking;
+use crate::executor::scheduler::Scheduler;
+use crate::executor::status::Verdict;
+use crate::executor::window::{RunAhead, Window};
 use crate::loom_tests::explore;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
+
+fn window() -> Window {
+    Window::new(RunAhead::Fixed, 9)
+}
 
 /// A committer, what has been executed, and how far it has been committed: the part of a scheduler.
 struct Front {
@@ -18,7 +26,7 @@ struct Front {
 impl Front {
     fn new() -> Arc<Self> {
         let (executed, committed) = Default::default();
-        Arc::new(Self { committer: Committer::new(None, 3), executed, committed })
+        Arc::new(Self { committer: Committer::new(None, window(), 3), executed, committed })
     }
 
     /// Executes `index` and asks for commits. Relaxed: what was done before asking is seen by whoever answers.
@@ -84,6 +92,67 @@ fn who_asks_does_not_wait_for_who_commits() {
             false
         });
         assert_eq!(looks, 2, "the request is answered");
+    });
+}
+
+/// A scheduler, and who commits what it schedules.
+struct Scheduled {
+    scheduler: Scheduler<u32>,
+    committer: Committer<'static, Calls>,
+}
+
+impl Scheduled {
+    /// Two transactions that are being executed.
+    fn new() -> Arc<Self> {
+        let scheduler = Scheduler::new(2, 2, 9, Arc::new(Parking::default()), |_| None);
+        assert_eq!([scheduler.claim().unwrap().tx, scheduler.claim().unwrap().tx], [0, 1]);
+        Arc::new(Self { scheduler, committer: Committer::new(None, window(), 2) })
+    }
+
+    /// Commits what can be committed, as workers do: if what they have executed is at the frontier.
+    fn ask(&self, at_frontier: bool) {
+        if at_frontier {
+            self.committer.drive(|_| {
+                let judged = self.scheduler.judge(|_, _| Verdict::Commit);
+                judged.is_some_and(|judged| {
+                    self.scheduler.commit(judged.index, 9);
+                    true
+                })
+            });
+        }
+    }
+}
+
+/// A transaction that finishes while the frontier comes to it is committed, though nobody asks for commits who is not at the
+/// frontier: by who moved the frontier, or by who finished it.
+#[test]
+fn who_finishes_as_the_frontier_arrives_is_committed() {
+    explore(|| {
+        let block = Scheduled::new();
+        let below = {
+            let block = Arc::clone(&block);
+            thread::spawn(move || block.ask(block.scheduler.finish(0, 0)))
+        };
+        block.ask(block.scheduler.finish(1, 0));
+        below.join().unwrap();
+        assert_eq!(block.scheduler.frontier(), 2);
+    });
+}
+
+/// The same of one that will only do at the frontier: it is queued, once.
+#[test]
+fn who_is_put_aside_as_the_frontier_arrives_is_queued() {
+    explore(|| {
+        let block = Scheduled::new();
+        let below = {
+            let block = Arc::clone(&block);
+            thread::spawn(move || block.ask(block.scheduler.finish(0, 0)))
+        };
+        block.ask(block.scheduler.defer(1, 0));
+        below.join().unwrap();
+        let task = block.scheduler.claim().unwrap();
+        assert!(task.tx == 1 && task.at_frontier);
+        assert!(block.scheduler.claim().is_none());
     });
 }
 

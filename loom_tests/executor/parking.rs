@@ -17,16 +17,19 @@ impl Shelf {
         Arc::new(Self::default())
     }
 
-    /// Puts one thing there. Relaxed: that the thing is found is the announcement's claim.
+    /// Puts one thing there. Relaxed: that the thing is found is the call's claim.
     fn put(&self, all: bool) {
         self.things.fetch_add(1, Ordering::Relaxed);
-        self.parking.announce(all);
+        self.parking.call(all);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.things.load(Ordering::Relaxed) == 0
     }
 
     /// Looks and sleeps in turn until there is something to take.
     fn take(&self) {
         loop {
-            let ticket = self.parking.ticket();
             let there = self.things.load(Ordering::Relaxed);
             if there > 0 {
                 if self.things.compare_exchange(there, there - 1, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
@@ -34,25 +37,21 @@ impl Shelf {
                 }
                 continue;
             }
-            self.parking.wait(ticket, None);
+            self.parking.wait(None, || self.is_empty());
         }
     }
 
     /// Looks and sleeps in turn until there is something, and leaves it there.
     fn find(&self) {
-        loop {
-            let ticket = self.parking.ticket();
-            if self.things.load(Ordering::Relaxed) > 0 {
-                return;
-            }
-            self.parking.wait(ticket, None);
+        while self.is_empty() {
+            self.parking.wait(None, || self.is_empty());
         }
     }
 }
 
-/// A worker that sleeps after it found nothing is woken by what is announced later, and finds it.
+/// A worker that sleeps after it found nothing is woken by what is called to later, and finds it.
 #[test]
-fn no_announcement_is_slept_through() {
+fn no_call_is_slept_through() {
     explore(|| {
         let shelf = Shelf::new();
         let sleeper = {
@@ -64,26 +63,25 @@ fn no_announcement_is_slept_through() {
     });
 }
 
-/// An announcement that comes after the ticket ends the wait, whether the wait has begun or not.
+/// A sleeper that is called does not stay registered, nor does one that found something to do.
 #[test]
-fn an_announcement_after_the_ticket_ends_the_wait() {
+fn who_has_woken_is_not_registered() {
     explore(|| {
         let shelf = Shelf::new();
-        let ticket = shelf.parking.ticket();
-        let announcer = {
+        let sleeper = {
             let shelf = Arc::clone(&shelf);
-            thread::spawn(move || shelf.parking.announce(false))
+            thread::spawn(move || shelf.take())
         };
-        shelf.parking.wait(ticket, None);
-        assert_ne!(shelf.parking.ticket(), ticket);
-        announcer.join().unwrap();
+        shelf.put(false);
+        sleeper.join().unwrap();
+        assert!(!shelf.parking.seems_asleep());
     });
 }
 
-/// Two announcements of one thing each serve two sleepers, also when one of them comes late and takes what another was
+/// Two calls to one thing each serve two sleepers, also when one of them comes late and takes what another was
 /// woken for.
 #[test]
-fn two_announcements_serve_two_sleepers() {
+fn two_calls_serve_two_sleepers() {
     explore_within(2, || {
         let shelf = Shelf::new();
         let sleeper = || {
@@ -97,9 +95,9 @@ fn two_announcements_serve_two_sleepers() {
     });
 }
 
-/// One announcement to all lets both sleepers look.
+/// One call to all lets both sleepers look.
 #[test]
-fn an_announcement_to_all_reaches_both_sleepers() {
+fn a_call_to_all_reaches_both_sleepers() {
     explore(|| {
         let shelf = Shelf::new();
         let sleeper = || {
@@ -112,9 +110,9 @@ fn an_announcement_to_all_reaches_both_sleepers() {
     });
 }
 
-/// A sleeper that leaves takes along nothing that was announced for one who comes.
+/// A sleeper that leaves takes along no call for one who comes.
 #[test]
-fn a_leaving_sleeper_takes_no_announcement_along() {
+fn a_leaving_sleeper_takes_no_call_along() {
     explore_within(2, || {
         let shelf = Shelf::new();
         let first = {

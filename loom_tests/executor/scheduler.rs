@@ -1,7 +1,8 @@
 //! The scheduler's transitions against each other.
 
 use crate::executor::parking::Parking;
-use crate::executor::scheduler::{Scheduler, Task, Verdict};
+use crate::executor::scheduler::Scheduler;
+use crate::executor::status::{Judged, Task, Verdict};
 use crate::loom_tests::{explore, explore_within};
 use crate::multiversion::TxIndex;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
@@ -11,29 +12,45 @@ use loom::thread;
 struct Block {
     scheduler: Scheduler<u32>,
     parking: Arc<Parking>,
+    /// The window at commits.
+    width: u32,
     written: [AtomicBool; 3],
 }
 
 impl Block {
-    fn new(len: TxIndex, run_ahead: u32) -> Arc<Self> {
-        Self::with_elsewhere(len, run_ahead, |_| None)
+    fn new(len: TxIndex, width: u32) -> Arc<Self> {
+        Self::with_elsewhere(len, width, |_| None)
     }
 
-    fn with_elsewhere(len: TxIndex, run_ahead: u32, owed: impl Fn(TxIndex) -> Option<usize>) -> Arc<Self> {
+    fn with_elsewhere(len: TxIndex, width: u32, owed: impl Fn(TxIndex) -> Option<usize>) -> Arc<Self> {
         let parking = Arc::new(Parking::default());
-        let scheduler = Scheduler::new(len, run_ahead, Arc::clone(&parking), owed);
-        Arc::new(Self { scheduler, parking, written: Default::default() })
+        let scheduler = Scheduler::new(len, 2, width, Arc::clone(&parking), owed);
+        Arc::new(Self { scheduler, parking, width, written: Default::default() })
     }
 
     /// The next execution, asleep until there is one.
     fn next(&self) -> Task<u32> {
         loop {
-            let ticket = self.parking.ticket();
             if let Some(task) = self.scheduler.claim() {
                 return task;
             }
-            self.parking.wait(ticket, None);
+            self.parking.wait(None, || !self.scheduler.has_work());
         }
+    }
+
+    /// The execution of `tx` is over.
+    fn finish(&self, tx: TxIndex) {
+        let _ = self.scheduler.finish(tx, 0);
+    }
+
+    /// Executes all that can be claimed, as a worker does who has made something claimable.
+    fn work(&self) -> Vec<(TxIndex, u32)> {
+        let mut ran = Vec::new();
+        while let Some(task) = self.scheduler.claim() {
+            self.finish(task.tx);
+            ran.push((task.tx, task.incarnation));
+        }
+        ran
     }
 
     fn claim(&self, tx: TxIndex) {
@@ -42,8 +59,8 @@ impl Block {
 
     /// Commits the frontier's transaction if it can be.
     fn commit(&self) -> Option<TxIndex> {
-        let (index, ..) = self.scheduler.judge(|_, _| Verdict::Commit)?;
-        self.scheduler.commit(index);
+        let Judged { index, .. } = self.scheduler.judge(|_, _| Verdict::Commit)?;
+        self.scheduler.commit(index, self.width);
         Some(index)
     }
 
@@ -75,39 +92,98 @@ fn each_execution_is_claimed_once() {
     });
 }
 
-/// Who pushes and who pops at once agree on the queue: what was pushed is claimed, each once, by whoever looks after its
-/// announcement.
+/// Who pushes and who pops at once agree on the queue: what was pushed is claimed, each once, by workers who each leave when
+/// they find nothing more.
 #[test]
-fn what_is_queued_is_claimed_by_who_heard_of_it() {
+fn what_is_queued_is_claimed_by_who_queued_it_or_before() {
     explore(|| {
         let block = Block::new(2, 9);
         (0..2).for_each(|tx| block.claim(tx));
-        let other = beside(&block, |block| block.scheduler.retry(1, 0));
+        let other = beside(&block, |block| {
+            block.scheduler.retry(1, 0);
+            block.rest()
+        });
         block.scheduler.retry(0, 0);
-        let mut both = [block.next().tx, block.next().tx];
-        other.join().unwrap();
+        let mut both = block.rest();
+        both.extend(other.join().unwrap());
         both.sort_unstable();
-        assert_eq!(both, [0, 1]);
-        assert!(block.rest().is_empty());
+        assert_eq!(both, [(0, 1), (1, 1)]);
     });
 }
 
-/// A commit lets one more transaction be claimed, also by a worker that sleeps because it may run no further ahead; and
-/// an execution that is told that everything below it is committed sees everything below it.
+/// Of two transactions that a commit lets be claimed, the one that its maker leaves is claimed by who sleeps or is about to:
+/// the maker calls whom it sees asleep, who else sees what there is. Whoever claims it sees what was committed.
+#[test]
+fn who_claims_and_sees_more_calls_a_sleeper() {
+    explore(|| {
+        let block = Block::new(3, 1);
+        block.claim(0);
+        let worker = beside(&block, |block| {
+            let task = block.next(); // would sleep for ever
+            assert!(block.written[0].load(Ordering::Relaxed));
+            task.tx
+        });
+        block.written[0].store(true, Ordering::Relaxed);
+        block.finish(0);
+        assert!(block.scheduler.judge(|_, _| Verdict::Commit).is_some());
+        block.scheduler.commit(0, 2);
+        let mut both = [block.next().tx, worker.join().unwrap()];
+        both.sort_unstable();
+        assert_eq!(both, [1, 2]);
+    });
+}
+
+/// The same of two that are queued.
+#[test]
+fn who_claims_and_sees_more_in_the_queue_calls_a_sleeper() {
+    explore(|| {
+        let block = Block::new(2, 9);
+        (0..2).for_each(|tx| block.claim(tx));
+        let worker = beside(&block, |block| block.next().tx);
+        block.scheduler.retry(0, 0);
+        block.scheduler.retry(1, 0);
+        let mut both = [block.next().tx, worker.join().unwrap()];
+        both.sort_unstable();
+        assert_eq!(both, [0, 1]);
+    });
+}
+
+/// A chain: of three that are made claimable at once, one is claimed by the maker, who calls one sleeper, who calls the other.
+#[test]
+fn who_is_called_calls_the_next() {
+    explore_within(2, || {
+        let block = Block::new(4, 1);
+        block.claim(0);
+        let workers = [beside(&block, |block| block.next().tx), beside(&block, |block| block.next().tx)];
+        block.finish(0);
+        assert!(block.scheduler.judge(|_, _| Verdict::Commit).is_some());
+        block.scheduler.commit(0, 3);
+        let mut all = vec![block.next().tx];
+        all.extend(workers.into_iter().map(|worker| worker.join().unwrap()));
+        all.sort_unstable();
+        assert_eq!(all, [1, 2, 3]);
+    });
+}
+
+/// A commit lets one more transaction be claimed, by who commits or by who looks then; and an execution that is told that
+/// everything below it is committed sees everything below it.
 #[test]
 fn a_commit_admits_the_next_and_shows_what_it_wrote() {
     explore(|| {
         let block = Block::new(2, 1);
         block.claim(0);
-        let worker = beside(&block, |block| {
-            let task = block.next();
+        let claim = |block: &Block| {
+            let task = block.scheduler.claim()?;
             assert_eq!((task.tx, task.at_frontier), (1, true));
             assert!(block.written[0].load(Ordering::Relaxed));
-        });
+            Some(task.tx)
+        };
+        let worker = beside(&block, claim);
         block.written[0].store(true, Ordering::Relaxed);
-        block.scheduler.finish(0, 0);
+        block.finish(0);
         assert_eq!(block.commit(), Some(0));
-        worker.join().unwrap();
+        let mine = claim(&block);
+        assert_eq!([mine, worker.join().unwrap()].into_iter().flatten().count(), 1);
     });
 }
 
@@ -124,7 +200,7 @@ fn a_run_at_the_frontier_sees_everything_below() {
             }
         });
         block.written[0].store(true, Ordering::Relaxed);
-        block.scheduler.finish(0, 0);
+        block.finish(0);
         assert_eq!(block.commit(), Some(0));
         worker.join().unwrap();
     });
@@ -133,18 +209,36 @@ fn a_run_at_the_frontier_sees_everything_below() {
 /// A transaction put aside runs again once what it waits for has executed, however the two meet.
 #[test]
 fn no_blocked_transaction_is_forgotten_by_a_finish() {
-    explore(|| {
+    not_forgotten_by(|block| block.finish(0));
+}
+
+/// The same when what it waits for is executed and committed at once.
+#[test]
+fn no_blocked_transaction_is_forgotten_by_one_that_commits() {
+    not_forgotten_by(|block| {
+        assert_eq!(block.scheduler.finish_committed(0), 1);
+        block.scheduler.commit(0, 9);
+    });
+}
+
+fn not_forgotten_by(finish: impl Fn(&Block) + Copy + Send + Sync + 'static) {
+    explore(move || {
         let block = Block::new(2, 9);
         (0..2).for_each(|tx| block.claim(tx));
-        let below = beside(&block, |block| {
+        let claim = |block: &Block| {
+            let task = block.scheduler.claim()?;
+            assert!(block.written[0].load(Ordering::Relaxed), "woken too early");
+            Some((task.tx, task.incarnation, task.previous))
+        };
+        let below = beside(&block, move |block| {
             block.written[0].store(true, Ordering::Relaxed);
-            block.scheduler.finish(0, 0);
+            finish(block);
+            claim(block)
         });
         block.scheduler.block(1, 0, 7);
-        let task = block.next();
-        assert_eq!((task.tx, task.incarnation, task.previous), (1, 1, Some(7)));
-        assert!(block.written[0].load(Ordering::Relaxed), "woken too early");
-        below.join().unwrap();
+        let mine = claim(&block);
+        let both = [mine, below.join().unwrap()];
+        assert_eq!(both.into_iter().flatten().collect::<Vec<_>>(), [(1, 1, Some(7))]);
         assert!(block.rest().is_empty());
     });
 }
@@ -156,19 +250,15 @@ fn no_blocked_transaction_is_forgotten_by_one_that_is_aborted() {
         let block = Block::new(2, 9);
         (0..2).for_each(|tx| block.claim(tx));
         let below = beside(&block, |block| {
-            block.scheduler.finish(0, 0);
+            block.finish(0);
             block.scheduler.abort_doomed(0, 1, |_, _| true);
+            block.work()
         });
         block.scheduler.block(1, 0, 0);
-        let mut ran = Vec::new();
-        while ran.len() < 2 {
-            let task = block.next();
-            block.scheduler.finish(task.tx, 0);
-            ran.push((task.tx, task.incarnation));
-        }
+        let mut ran = block.work();
+        ran.extend(below.join().unwrap());
         ran.sort_unstable();
         assert_eq!(ran, [(0, 1), (1, 1)]);
-        below.join().unwrap();
     });
 }
 
@@ -181,11 +271,11 @@ fn no_blocked_transaction_is_forgotten_by_one_that_runs_again() {
         let below = beside(&block, |block| {
             block.scheduler.retry(0, 0);
             assert_eq!(block.next().tx, 0);
-            block.scheduler.defer(0, 0);
+            assert!(block.scheduler.defer(0, 0));
             assert_eq!(block.commit(), None);
             let task = block.next();
             assert_eq!((task.tx, task.incarnation, task.at_frontier), (0, 2, true));
-            block.scheduler.finish(0, 0);
+            block.finish(0);
         });
         block.scheduler.block(1, 0, 0);
         below.join().unwrap();
@@ -201,7 +291,7 @@ fn all_who_wait_are_woken_once() {
         (0..3).for_each(|tx| block.claim(tx));
         let one = beside(&block, |block| block.scheduler.block(1, 0, 0));
         let two = beside(&block, |block| block.scheduler.block(2, 0, 0));
-        block.scheduler.finish(0, 0);
+        block.finish(0);
         one.join().unwrap();
         two.join().unwrap();
         assert_eq!(block.rest(), [(1, 1), (2, 1)]);
@@ -216,16 +306,14 @@ fn a_chain_of_waiting_transactions_unwinds() {
         (0..3).for_each(|tx| block.claim(tx));
         let worker = |block: &Block, own: TxIndex| {
             block.scheduler.block(own, own - 1, 0);
-            let task = block.next();
-            block.scheduler.finish(task.tx, 0);
-            task.tx
+            block.work()
         };
         let two = beside(&block, move |block| worker(block, 2));
-        block.scheduler.finish(0, 0);
-        let one = worker(&block, 1);
-        let mut ran = [one, two.join().unwrap()];
+        block.finish(0);
+        let mut ran = worker(&block, 1);
+        ran.extend(two.join().unwrap());
         ran.sort_unstable();
-        assert_eq!(ran, [1, 2]);
+        assert_eq!(ran, [(1, 1), (2, 1)]);
     });
 }
 
@@ -235,8 +323,8 @@ fn an_abort_and_a_commit_exclude_each_other() {
     explore(|| {
         let block = Block::new(2, 9);
         (0..2).for_each(|tx| block.claim(tx));
-        block.scheduler.finish(0, 0);
-        block.scheduler.finish(1, 1);
+        block.finish(0);
+        let _ = block.scheduler.finish(1, 1);
         assert_eq!(block.commit(), Some(0));
         let writer = beside(&block, |block| {
             let mut doomed = 0;
@@ -262,8 +350,8 @@ fn who_is_doomed_twice_runs_again_once() {
     explore(|| {
         let block = Block::new(2, 9);
         (0..2).for_each(|tx| block.claim(tx));
-        block.scheduler.finish(0, 0);
-        block.scheduler.finish(1, 0);
+        block.finish(0);
+        block.finish(1);
         assert_eq!(block.commit(), Some(0));
         let doom = |block: &Block| block.scheduler.abort_doomed(1, 2, |_, _| true);
         let writers = [beside(&block, doom), beside(&block, doom)];
@@ -292,7 +380,7 @@ fn an_abort_leaves_executions_under_way_alone() {
             })
         };
         block.claim(1);
-        block.scheduler.finish(1, 7);
+        let _ = block.scheduler.finish(1, 7);
         writer.join().unwrap();
         assert_eq!(block.rest().len(), doomed.load(Ordering::Relaxed));
     });
@@ -306,11 +394,11 @@ fn a_deferred_transaction_runs_when_the_frontier_is_there() {
         let block = Block::new(2, 9);
         (0..2).for_each(|tx| block.claim(tx));
         let below = beside(&block, |block| {
-            block.scheduler.finish(0, 0);
+            block.finish(0);
             assert_eq!(block.commit(), Some(0));
-            assert_eq!(block.scheduler.judge(|_, _| Verdict::Commit).map(|(index, ..)| index), None);
+            assert_eq!(block.commit(), None);
         });
-        block.scheduler.defer(1, 0);
+        let _ = block.scheduler.defer(1, 0);
         below.join().unwrap();
         assert_eq!(block.commit(), None, "it has not executed");
         let task = block.next();
@@ -320,7 +408,7 @@ fn a_deferred_transaction_runs_when_the_frontier_is_there() {
 }
 
 /// Keys that arrive from elsewhere at once are each counted: the place is executed with the last, and who waits there has
-/// looked again after each.
+/// looked again by then.
 #[test]
 fn keys_from_elsewhere_are_each_counted() {
     explore(|| {
@@ -328,14 +416,15 @@ fn keys_from_elsewhere_are_each_counted() {
         block.claim(1);
         let other = beside(&block, |block| {
             block.written[0].store(true, Ordering::Relaxed);
-            block.scheduler.arrive(0);
+            assert!(block.scheduler.arrive(0));
+            block.rest()
         });
         block.scheduler.block(1, 0, 0);
-        block.scheduler.arrive(0);
-        let task = block.next();
-        assert_eq!((task.tx, task.incarnation), (1, 1));
+        assert!(block.scheduler.arrive(0));
+        let mut all = block.rest();
+        all.extend(other.join().unwrap());
+        assert_eq!(all, [(1, 1)]);
         block.scheduler.block(1, 0, 0);
-        other.join().unwrap();
         assert_eq!(block.rest(), [(1, 2)]);
         assert!(block.written[0].load(Ordering::Relaxed));
         assert_eq!(block.commit(), Some(0), "both keys are there");
@@ -348,11 +437,11 @@ fn a_key_from_elsewhere_wakes_who_waits_for_it() {
     explore(|| {
         let block = Block::with_elsewhere(2, 9, |index| (index == 0).then_some(2));
         block.claim(1);
-        let other = beside(&block, |block| block.scheduler.arrive(0));
+        let other = beside(&block, |block| assert!(block.scheduler.arrive(0)));
         block.scheduler.block(1, 0, 0);
         other.join().unwrap();
         let mut all = block.rest(); // empty if the key came first: it may not have been the one that is waited for
-        block.scheduler.arrive(0);
+        assert!(block.scheduler.arrive(0));
         all.extend(block.rest());
         assert_eq!(all, [(1, 1)]);
     });
@@ -365,12 +454,8 @@ fn a_stop_wakes_all_who_sleep() {
         let block = Block::new(1, 9);
         block.claim(0);
         let worker = |block: &Block| {
-            loop {
-                let ticket = block.parking.ticket();
-                if block.scheduler.is_stopped() {
-                    break;
-                }
-                block.parking.wait(ticket, None);
+            while !block.scheduler.is_stopped() {
+                block.parking.wait(None, || !block.scheduler.is_stopped());
             }
         };
         let workers = [beside(&block, worker), beside(&block, worker)];
@@ -385,8 +470,8 @@ fn a_stop_and_a_commit_agree_on_the_frontier() {
     explore(|| {
         let block = Block::new(2, 9);
         (0..2).for_each(|tx| block.claim(tx));
-        block.scheduler.finish(0, 0);
-        block.scheduler.finish(1, 0);
+        block.finish(0);
+        block.finish(1);
         let stopper = beside(&block, |block| {
             block.scheduler.stop();
             assert!(block.scheduler.is_stopped());

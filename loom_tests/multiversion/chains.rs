@@ -51,7 +51,7 @@ fn a_read_beside_a_write_an_abort_and_a_rewrite() {
         let first = block.ready(0, |view| view.set(1, 20));
         let again = block.ready_as(Version { tx: 0, incarnation: 1 }, |view| view.delete(1));
         let writer = beside(&block, move |block| {
-            let previous = block.publish(first).slots;
+            let previous = block.publish(first).written;
             block.abort_and_publish(Ready { previous, ..again }).readers_end
         });
         let read = block.observe(1, |view| view.get(&1));
@@ -131,17 +131,83 @@ fn two_writers_of_one_key() {
     });
 }
 
-/// Whoever touches a key first, all get the same slot.
+/// Whoever touches a key first, all get the same slot, another than that of another key; and it is found from then on.
+fn one_slot_a_key(taken: u8) {
+    explore(move || {
+        let block = Block::over(&[]);
+        for key in 0..taken {
+            block.store.slots().intern(&(100 + key));
+        }
+        let touch = |key: u8| move |block: &Block| block.store.slots().intern(&key).0;
+        let others = [beside(&block, touch(1)), beside(&block, touch(2))];
+        let here = touch(1)(&block);
+        let [same, other] = others.map(|other| other.join().unwrap());
+        assert_eq!(here, same, "two slots for one key");
+        assert_ne!(here, other, "one slot for two keys");
+        let slots = block.store.slots();
+        assert_eq!((slots.find(&1), slots.find(&2), slots.find(&3)), (Some(here), Some(other), None));
+        assert_eq!(*slots.slot(other).key(), 2);
+    });
+}
+
 #[test]
 fn a_key_has_one_slot() {
+    one_slot_a_key(0);
+}
+
+/// The same where most places of the table are taken, and where all are.
+#[test]
+fn a_key_has_one_slot_in_a_full_table() {
+    one_slot_a_key(3);
+    one_slot_a_key(16);
+}
+
+/// A write beside a run that begins when the block is committed further: what has not changed since the run began has not
+/// changed since it looked.
+#[test]
+fn what_changes_after_a_look_is_later() {
     explore(|| {
-        let block = Block::over(&[]);
-        let slot = |block: &Block| block.store.slot(&1);
-        let others = [beside(&block, slot), beside(&block, slot)];
-        let here = slot(&block);
-        for other in others {
-            assert!(Arc::ptr_eq(&here, &other.join().unwrap()), "two slots for one key");
-        }
+        let block = Block::over(&[(1, 10)]);
+        let write = block.ready(1, |view| view.set(1, 20));
+        let writer = beside(&block, move |block| drop(block.publish(write)));
+        block.store.frontier().advance(1); // transaction 0 wrote nothing
+        let read = block.observe(2, |view| view.get(&1));
+        writer.join().unwrap();
+        let current = *read.answer.as_ref().unwrap() == Some(20);
+        assert_eq!(block.holds(2, &read), current);
+    });
+}
+
+/// The same of a version that is taken back.
+#[test]
+fn what_goes_after_a_look_is_later() {
+    explore(|| {
+        let block = Block::over(&[(1, 10)]);
+        let first = block.run(1, |view| view.set(1, 20));
+        let again = block.ready_again(1, &first, |_| ());
+        let writer = beside(&block, move |block| drop(block.publish(again)));
+        block.store.frontier().advance(1);
+        let read = block.observe(2, |view| view.get(&1));
+        writer.join().unwrap();
+        let current = *read.answer.as_ref().unwrap() == Some(10);
+        assert_eq!(block.holds(2, &read), current);
+    });
+}
+
+/// Who sees how far the block is committed reads what was.
+#[test]
+fn what_is_committed_is_read() {
+    explore(|| {
+        let block = Block::over(&[(1, 10)]);
+        let write = block.ready(0, |view| view.set(1, 20));
+        let writer = beside(&block, move |block| {
+            block.publish(write);
+            block.store.frontier().advance(1);
+        });
+        let committed = block.store.frontier().now() == 1;
+        let read = block.view(1).get(&1).unwrap();
+        assert!(read == Some(20) || !committed, "{read:?} after the commit");
+        writer.join().unwrap();
     });
 }
 
@@ -188,7 +254,7 @@ fn the_highest_walker_is_remembered() {
 fn an_arrival(write: Option<Write<i64, i64>>, last: i64) {
     explore(move || {
         let block = Block::over(&[(1, 10)]);
-        block.store.predict(0, &1);
+        block.store.predict(0, [&1]);
         let write = write.clone();
         let arrival = beside(&block, move |block| block.store.resolve_elsewhere(0, &1, write));
         let read = block.observe(1, |view| view.get(&1));

@@ -40,20 +40,72 @@ fn what_a_walk_passed_over_a_point_read_does_not_show() {
     });
 }
 
+/// The answers of a run that begins when the block is committed further, beside the first write of a key, whether or not a
+/// range had been walked before: the key's version may bear a moment before the run.
+fn an_old_version(read: impl Fn(&View<'_>) -> (Answer, Result<Vec<(u8, i64)>, ViewError>) + Send + Sync + 'static) {
+    let read = Arc::new(read);
+    for walked_before in [false, true] {
+        let read = Arc::clone(&read);
+        explore(move || {
+            let block = Block::over(&[]);
+            let first = block.ready(1, |view| view.set(1, 20));
+            if walked_before {
+                assert!(walk(&block.view(0)).unwrap().is_empty());
+            }
+            let writer = beside(&block, move |block| block.publish(first).readers_end);
+            block.store.frontier().advance(1);
+            let both = block.observe(2, |view| read(view));
+            writer.join().unwrap();
+            agreed(&block, 2, both, Some(20));
+        });
+    }
+}
+
+#[test]
+fn what_a_walk_passed_over_is_not_shown_for_being_old() {
+    an_old_version(|view| {
+        let walked = walk(view);
+        (view.get(&1), walked)
+    });
+}
+
+#[test]
+fn what_is_shown_for_being_old_a_walk_shows() {
+    an_old_version(|view| (view.get(&1), walk(view)));
+}
+
+/// A walk that comes across a key of the state below asks whether somebody has touched it.
+#[test]
+fn a_walk_finds_the_slot_of_a_key() {
+    explore(|| {
+        let block = Block::over(&[(1, 10)]);
+        let touch = beside(&block, |block| drop(block.store.slots().intern(&1)));
+        let find = beside(&block, |block| {
+            let slot = block.store.slots().find(&1);
+            assert!(slot.is_none_or(|slot| *block.store.slot(slot).key() == 1));
+        });
+        touch.join().unwrap();
+        find.join().unwrap();
+        assert!(block.store.slots().find(&1).is_some());
+    });
+}
+
 /// A writer that finds its key listed by another may rely on it: whoever sees its version sees the key in a walk.
 #[test]
 fn a_key_that_another_lists_is_listed() {
     explore(|| {
         let block = Block::over(&[]);
-        let others = [0, 1].map(|tx| {
+        assert!(walk(&block.view(0)).unwrap().is_empty()); // there is a directory
+        let others = [1, 2].map(|tx| {
             let written = block.ready(tx, |view| view.set(1, 20));
             beside(&block, move |block| drop(block.publish(written)))
         });
-        let both = block.observe(2, |view| (view.get(&1), walk(view)));
+        block.store.frontier().advance(1);
+        let both = block.observe(3, |view| (view.get(&1), walk(view)));
         for other in others {
             other.join().unwrap();
         }
-        agreed(&block, 2, both, Some(20));
+        agreed(&block, 3, both, Some(20));
     });
 }
 

@@ -11,7 +11,7 @@ mod merging;
 mod observing;
 
 use super::{
-    Finished, MergeOperator, MultiVersionStore, ReadSet, Slots, TxIndex, TxView, Version, ViewError, Write, validate,
+    Finished, MergeOperator, MultiVersionStore, ReadSet, TxIndex, TxView, Version, ViewError, Write, Written, validate,
 };
 use crate::kv::{DynRead, Error, KeyRange, KvRead, MemSnapshot, MemStore, Op};
 use crate::loom_tests::explore;
@@ -71,12 +71,12 @@ struct Ready {
     version: Version,
     finished: Finished<u8, i64, i64>,
     /// Where earlier ones wrote.
-    previous: Slots<u8, i64, i64>,
+    previous: Written,
 }
 
 /// What an execution wrote, whom that may concern, and the operands it owes.
-struct Written {
-    slots: Slots<u8, i64, i64>,
+struct Done {
+    written: Written,
     readers_end: TxIndex,
     obligations: Vec<(u8, super::Operands<i64>)>,
 }
@@ -93,7 +93,7 @@ impl Block {
         let (interrupted, reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let state = MemStore::from_iter(base.iter().copied()).snapshot().unwrap();
         let base = DynRead::new(Base { state, reads: Arc::clone(&reads) });
-        let store = MultiVersionStore::new(base, Arc::clone(&interrupted));
+        let store = MultiVersionStore::new(base, 0, Arc::clone(&interrupted));
         Arc::new(Self { store, interrupted, reads })
     }
 
@@ -110,27 +110,27 @@ impl Block {
     fn ready_as(&self, version: Version, run: impl FnOnce(&View<'_>)) -> Ready {
         let view = TxView::speculative(&self.store, version);
         run(&view);
-        Ready { version, finished: view.finish(), previous: Vec::new() }
+        Ready { version, finished: view.finish(), previous: Written::default() }
     }
 
     /// The next execution of what is `written` already.
-    fn ready_again(&self, tx: TxIndex, written: &Written, run: impl FnOnce(&View<'_>)) -> Ready {
-        Ready { previous: written.slots.clone(), ..self.ready_as(Version { tx, incarnation: 1 }, run) }
+    fn ready_again(&self, tx: TxIndex, done: &Done, run: impl FnOnce(&View<'_>)) -> Ready {
+        Ready { previous: done.written.clone(), ..self.ready_as(Version { tx, incarnation: 1 }, run) }
     }
 
-    fn publish(&self, ready: Ready) -> Written {
+    fn publish(&self, ready: Ready) -> Done {
         let Ready { version, finished: Finished { writes, obligations, .. }, previous } = ready;
-        let (slots, readers_end) = self.store.publish(version, writes.into_entries(), &previous);
-        Written { slots, readers_end, obligations }
+        let (written, readers_end) = self.store.publish(version, writes.into_entries(), &previous);
+        Done { written, readers_end, obligations }
     }
 
     /// Makes what the transaction wrote before estimates, as after a conflict, and publishes its next execution.
-    fn abort_and_publish(&self, again: Ready) -> Written {
+    fn abort_and_publish(&self, again: Ready) -> Done {
         self.store.estimate(again.version.tx, &again.previous);
         self.publish(again)
     }
 
-    fn run(&self, tx: TxIndex, run: impl FnOnce(&View<'_>)) -> Written {
+    fn run(&self, tx: TxIndex, run: impl FnOnce(&View<'_>)) -> Done {
         self.publish(self.ready(tx, run))
     }
 
@@ -144,8 +144,8 @@ impl Block {
         validate(&self.store, tx, &observed.reads).is_ok()
     }
 
-    fn settle(&self, tx: TxIndex, written: &Written) {
-        self.store.settle(tx, &written.slots, &written.obligations).unwrap();
+    fn settle(&self, tx: TxIndex, done: &Done) {
+        self.store.settle(tx, &done.written, &done.obligations).unwrap();
     }
 
     fn outcome(&self, end: TxIndex) -> Vec<(u8, Op<i64>)> {

@@ -24,22 +24,38 @@ fn a_torn_read_is_noticed() {
     });
 }
 
-/// What a run has read by key it finds in a walk, and a second walk finds what the first one did, or the run ends, while an
-/// abort and a next incarnation replace one key by another.
-fn answers_repeat<R: PartialEq + std::fmt::Debug>(
-    read: impl Fn(&View<'_>) -> Result<(R, R), ViewError> + Send + Sync + 'static,
+/// A transaction's abort and next execution beside a run that began when its first one was old.
+fn beside_the_next<T: 'static>(
+    run: impl Fn(&View<'_>) + Send + Sync + 'static,
+    read: impl Fn(&View<'_>) -> T + Send + Sync + 'static,
+    judge: impl Fn(T) + Send + Sync + 'static,
 ) {
     explore(move || {
         let block = Block::over(&[]);
-        let first = block.run(0, |view| view.set(1, 20));
-        let again = block.ready_again(0, &first, |view| view.set(2, 30));
+        let first = block.run(1, |view| view.set(1, 20));
+        let again = block.ready_again(1, &first, &run);
+        block.store.frontier().advance(1);
         let writer = beside(&block, move |block| drop(block.abort_and_publish(again)));
-        let both = block.observe(1, &read);
+        let observed = block.observe(2, &read);
         writer.join().unwrap();
-        if let Ok((earlier, later)) = &both.answer {
-            assert_eq!(earlier, later, "two answers of one run");
-        }
+        judge(observed.answer);
     });
+}
+
+/// What a run has read by key it finds in a walk, and a second walk finds what the first one did, or the run ends, while an
+/// abort and a next incarnation replace one key by another.
+fn answers_repeat<R: PartialEq + std::fmt::Debug + 'static>(
+    read: impl Fn(&View<'_>) -> Result<(R, R), ViewError> + Send + Sync + 'static,
+) {
+    beside_the_next(
+        |view| view.set(2, 30),
+        read,
+        |answer| {
+            if let Ok((earlier, later)) = answer {
+                assert_eq!(earlier, later, "two answers of one run");
+            }
+        },
+    );
 }
 
 #[test]
@@ -67,33 +83,29 @@ fn a_read_by_key_finds_what_was_walked() {
 /// A key that was walked does not vanish from the same run when its version is removed and nothing is written instead.
 #[test]
 fn a_version_that_goes_is_noticed() {
-    explore(|| {
-        let block = Block::over(&[]);
-        let first = block.run(0, |view| view.set(1, 20));
-        let again = block.ready_again(0, &first, |_| ());
-        let writer = beside(&block, move |block| drop(block.abort_and_publish(again)));
-        let both = block.observe(1, |view| (keys(view), view.contains(&1)));
-        writer.join().unwrap();
-        if let (Ok(walked), Ok(exists)) = both.answer {
-            assert_eq!(walked.contains(&1), exists, "two answers of one run");
-        }
-    });
+    beside_the_next(
+        |_| (),
+        |view| (keys(view), view.contains(&1)),
+        |answers| {
+            if let (Ok(walked), Ok(exists)) = answers {
+                assert_eq!(walked.contains(&1), exists, "two answers of one run");
+            }
+        },
+    );
 }
 
 /// A walk that looked ahead before a key's value changed does not give, beside an earlier answer, the value after.
 #[test]
 fn a_walk_gives_the_value_that_was_read() {
-    explore(|| {
-        let block = Block::over(&[]);
-        let first = block.run(0, |view| view.set(1, 20));
-        let again = block.ready_again(0, &first, |view| view.set(1, 30));
-        let writer = beside(&block, move |block| block.abort_and_publish(again).readers_end);
-        let both = block.observe(1, |view| (view.get(&1), walk(view)));
-        writer.join().unwrap();
-        if let (Ok(point), Ok(walked)) = both.answer {
-            assert_eq!(walked, [(1, point.unwrap())]);
-        }
-    });
+    beside_the_next(
+        |view| view.set(1, 30),
+        |view| (view.get(&1), walk(view)),
+        |answers| {
+            if let (Ok(point), Ok(walked)) = answers {
+                assert_eq!(walked, [(1, point.unwrap())]);
+            }
+        },
+    );
 }
 
 /// A run of a block that has stopped ends at its next read, whatever it could still answer.

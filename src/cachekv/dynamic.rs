@@ -1,6 +1,7 @@
 //! Any store behind one type, so that layers nest at run time.
 
-use super::snapshot::{Cut, Snapshot};
+use super::cut::Cut;
+use super::snapshot::Snapshot;
 use crate::kv::{DynRead, Error, Key, KvRead, KvStore, Value, WriteBatch};
 use crate::sync::Arc;
 use std::fmt;

@@ -11,8 +11,8 @@
 //! Each column is one published cut; all show the same entries. So a failure has nothing to undo: what was frozen is still
 //! shown, by this layer alone, and what the next flush writes is it and what came since, the newer over the older.
 
+use super::cut::Cut;
 use super::layers::Layers;
-use super::snapshot::Cut;
 use super::store::Store;
 use crate::kv::{Error, KvRead, KvStore, WriteBatch};
 

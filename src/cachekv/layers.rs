@@ -20,7 +20,8 @@
 //! * `state` is held for one lookup, one insertion or the swap of some pointers. Nothing below is called under it, no
 //!   batch applied, no layers merged and no map dropped: what is replaced is handed out and dropped after.
 
-use super::snapshot::{Cut, Snapshot};
+use super::cut::Cut;
+use super::snapshot::Snapshot;
 use crate::kv::{Error, KvRead, Op, Overlay, WriteBatch};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, RwLockReadGuard, SnapshotCell, TriedRwLock, pause};
 use std::mem;
@@ -38,7 +39,8 @@ pub(super) struct Layers<R: KvRead> {
     /// * A reader that finds it clear reads the cell. It has seen the value of some clearing (or of the beginning), and so
     ///   sees the cut stored before that, or a later one. A write that was complete when the reader began had set it
     ///   by then, so the clearing seen comes after it, and the cut holds the write.
-    /// * A reader that finds it set takes the lock and sees at least all that was written until then.
+    /// * A reader that finds it set takes the lock and sees at least all that was written until then. It may leave the cut
+    ///   that it made in the state, and the flag set: whoever writes drops that cut under the same lock.
     /// * A writer between the two steps of a publication: there is none, both are under the write lock.
     /// * Cleared *before* the cut is stored, a reader in between would miss completed writes.
     changed: AtomicBool,
@@ -69,6 +71,10 @@ struct State<R: KvRead> {
     base: Arc<Cut<R>>,
     /// `frozen` over `base`: what `dirty` lies over.
     below: Arc<Cut<R>>,
+    /// The cut of this very state, once a reader has asked for it, until the next write. Put into the cell when a second
+    /// reader asks: what is written between two readers' questions costs neither a publication nor, once the reader is
+    /// done, a copy of the path to it.
+    cut: Option<Arc<Cut<R>>>,
 }
 
 impl<R: KvRead> State<R> {
@@ -76,6 +82,14 @@ impl<R: KvRead> State<R> {
     fn laid(&self, frozen: Overlay<R::Key, R::Value>, base: Arc<Cut<R>>) -> Self {
         let below = Cut::over(&frozen, &base);
         Self { frozen, base, below, ..self.clone() }
+    }
+
+    /// The cut of this state, and whether it was asked for before.
+    fn asked(&mut self) -> (Arc<Cut<R>>, bool) {
+        match &self.cut {
+            Some(cut) => (Arc::clone(cut), true),
+            None => (Arc::clone(self.cut.insert(Cut::over(&self.dirty, &self.below))), false),
+        }
     }
 }
 
@@ -85,7 +99,7 @@ impl<R: KvRead> Layers<R> {
         let base = Arc::new(base);
         let published = SnapshotCell::new(Arc::clone(&base));
         let below = Arc::clone(&base);
-        let state = State { dirty: Overlay::new(), frozen: Overlay::new(), committing: false, base, below };
+        let state = State { dirty: Overlay::new(), frozen: Overlay::new(), committing: false, base, below, cut: None };
         Self {
             writing: Mutex::new(()),
             state: TriedRwLock::new(state),
@@ -128,25 +142,29 @@ impl<R: KvRead> Layers<R> {
         state
     }
 
-    /// The current cut. One atomic load if nothing was written since the last, else one publication.
+    /// The current cut. One atomic load if nothing was written since it was published, else a look at the state.
     pub(super) fn snapshot(&self) -> Snapshot<R> {
         // Acquire: as in `find`.
         if self.changed.load(Ordering::Acquire) { self.fold() } else { Snapshot::new(self.published.load()) }
     }
 
-    /// A cut with every write that was complete at the call, published by this reader or by who has the lock.
+    /// A cut with every write that was complete at the call: that of the present state, or one that who has the lock
+    /// publishes meanwhile.
     fn fold(&self) -> Snapshot<R> {
         // Relaxed: what was counted before a complete write released the lock is seen all the same.
         let seen = self.edition.load(Ordering::Relaxed);
         for round in 0..PATIENCE {
-            if let Some(state) = self.state.try_write() {
+            if let Some(mut state) = self.state.try_write() {
                 // Relaxed: written under this lock alone. Another reader may have published while this one came to it.
                 if !self.changed.load(Ordering::Relaxed) {
                     return Snapshot::new(self.published.load());
                 }
-                let (now, _replaced) = self.show(&state);
+                let (now, again) = state.asked();
+                let replaced = again.then(|| self.put(Arc::clone(&now)));
+                self.wanted.store(false, Ordering::Relaxed); // it has what it wished for; another reader wishes again
                 drop(state); // before what was replaced
-                return now;
+                drop(replaced);
+                return Snapshot::new(now);
             }
             self.wanted.store(true, Ordering::Relaxed); // a hint: unseen, it costs another round
             pause(round);
@@ -171,6 +189,7 @@ impl<R: KvRead> Layers<R> {
             let mut state = self.state.write();
             // Relaxed: who sees it takes the lock, and who must see it is after this lock's release.
             self.changed.store(true, Ordering::Relaxed);
+            state.cut = None; // before the insertion: it shares what would have to be copied. Never the last of what it holds
             let replaced = state.dirty.insert(key, op); // changes nothing before its last comparison and copy
             (replaced, self.wanted.load(Ordering::Relaxed).then(|| self.show(&state)))
         };
@@ -245,17 +264,15 @@ impl<R: KvRead> Layers<R> {
     /// replaced, to be dropped where it holds up nobody. If `next` or the building of the cut panics, nothing was done.
     fn publish(&self, next: impl FnOnce(&State<R>) -> State<R>) -> (Snapshot<R>, (State<R>, Arc<Cut<R>>)) {
         let mut state = self.state.write();
-        let next = next(&state);
+        let next = State { cut: None, ..next(&state) };
         let now = Cut::over(&next.dirty, &next.below);
         let before = mem::replace(&mut *state, next);
         (Snapshot::new(Arc::clone(&now)), (before, self.put(now)))
     }
 
-    /// Publishes the cut that `state` makes; the caller holds the write lock it came from. Returns it, and the one it
-    /// replaces.
-    fn show(&self, state: &State<R>) -> (Snapshot<R>, Arc<Cut<R>>) {
-        let now = Cut::over(&state.dirty, &state.below);
-        (Snapshot::new(Arc::clone(&now)), self.put(now))
+    /// Publishes the cut that `state` makes; the caller holds the write lock it came from. Returns the one it replaces.
+    fn show(&self, state: &State<R>) -> Arc<Cut<R>> {
+        self.put(Cut::over(&state.dirty, &state.below))
     }
 
     /// Puts the cut of the state into the cell; the caller holds the write lock. Returns the one it replaces.

@@ -26,9 +26,10 @@
 //!   write to the parent in between does not show.
 //! * [`DynStore`] is any store behind one type, for stacks whose depth is known only at run time.
 //!
-//! The files, each using those before it: `iter` (the walk), `snapshot` (the cut), `layers` (how writes become a cut:
+//! The files, each using those before it: `cut` (one state), `iter` (the walk over it), `snapshot`, `layers` (how writes become a cut:
 //! all locks and atomics of the room but one), `store` and `flush` (the store), `dynamic`.
 
+mod cut;
 mod dynamic;
 mod flush;
 mod iter;

@@ -1,9 +1,9 @@
-//! The cut: one immutable state, the overlays of every layer laid flat over one root.
+//! The snapshot: a cut, shared and read.
 
+use super::cut::Cut;
 use super::iter::Iter;
 use crate::kv::{Error, KeyRange, KvRead, Overlay};
 use crate::sync::Arc;
-use smallvec::SmallVec;
 use std::fmt;
 
 /// One state of a [`Store`](super::Store), for ever: base and buffered writes as they were at one instant.
@@ -30,50 +30,6 @@ pub struct Snapshot<R: KvRead> {
     cut: Arc<Cut<R>>,
 }
 
-/// What a snapshot shares: built once at publication, never changed.
-pub(super) struct Cut<R: KvRead> {
-    /// Newest first, none of them empty: a store's own, then those of the stores below it, already laid flat.
-    overlays: SmallVec<[Overlay<R::Key, R::Value>; 2]>,
-    root: R,
-}
-
-impl<R: KvRead> Cut<R> {
-    /// The state `root` under `overlays`, newest first; empty ones are left out. O(overlays), whatever they hold.
-    pub(super) fn new<'a>(overlays: impl IntoIterator<Item = &'a Overlay<R::Key, R::Value>>, root: R) -> Self {
-        Self { overlays: overlays.into_iter().filter(|overlay| !overlay.is_empty()).cloned().collect(), root }
-    }
-
-    /// Any state, laid flat.
-    pub(super) fn of<S>(state: &S) -> Self
-    where
-        S: KvRead<Key = R::Key, Value = R::Value, Root = R>,
-    {
-        Self::new(state.overlays(), state.root().clone())
-    }
-
-    /// `top` over `below`. The very same cut if `top` says nothing.
-    pub(super) fn over(top: &Overlay<R::Key, R::Value>, below: &Arc<Self>) -> Arc<Self> {
-        if top.is_empty() {
-            return Arc::clone(below);
-        }
-        Arc::new(Self::new(std::iter::once(top).chain(&below.overlays), below.root.clone()))
-    }
-
-    /// What this state says of `key`: `written` of the newest overlay that speaks of it (`None`: a tombstone), or what
-    /// `base` finds in the root.
-    pub(super) fn find<T>(
-        &self,
-        key: &R::Key,
-        written: impl FnOnce(Option<&R::Value>) -> T,
-        base: impl FnOnce(&R) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        match self.overlays.iter().find_map(|overlay| overlay.get(key)) {
-            Some(op) => Ok(written(op.value())),
-            None => base(&self.root),
-        }
-    }
-}
-
 impl<R: KvRead> Snapshot<R> {
     pub(super) fn new(cut: Arc<Cut<R>>) -> Self {
         Self { cut }
@@ -81,6 +37,11 @@ impl<R: KvRead> Snapshot<R> {
 
     pub(super) fn cut(&self) -> &Cut<R> {
         &self.cut
+    }
+
+    /// [`scan`](KvRead::scan), without another reference to the cut.
+    pub(super) fn into_scan(self, range: KeyRange<R::Key>) -> Iter<R> {
+        Iter::new(self.cut, range)
     }
 }
 
@@ -99,15 +60,15 @@ impl<R: KvRead> KvRead for Snapshot<R> {
     }
 
     fn scan(&self, range: KeyRange<R::Key>) -> Iter<R> {
-        Iter::new(&self.cut.overlays, &self.cut.root, range)
+        Iter::new(Arc::clone(&self.cut), range)
     }
 
     fn root(&self) -> &R {
-        &self.cut.root
+        self.cut.root()
     }
 
     fn overlays(&self) -> &[Overlay<R::Key, R::Value>] {
-        &self.cut.overlays
+        self.cut.overlays()
     }
 }
 
@@ -120,7 +81,7 @@ impl<R: KvRead> Clone for Snapshot<R> {
 impl<R: KvRead> fmt::Debug for Snapshot<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The sizes say what can be said at a glance; the entries may be millions.
-        let written: Vec<_> = self.cut.overlays.iter().map(|overlay| overlay.len()).collect();
+        let written: Vec<_> = self.cut.overlays().iter().map(|overlay| overlay.len()).collect();
         f.debug_struct("Snapshot").field("written", &written).finish_non_exhaustive()
     }
 }

@@ -3,10 +3,11 @@
 //! **Lock order:** `renewal`, then the two of `layers` (`writing`, `state`). The parent is called under `renewal` alone, so
 //! that a parent that parks holds up other flushes and refreshes, and nobody who reads or writes.
 
+use super::cut::Cut;
 use super::iter::Iter;
 use super::layers::Layers;
-use super::snapshot::{Cut, Snapshot};
-use crate::kv::{Error, KvRead, KvStore, Op, WriteBatch};
+use super::snapshot::Snapshot;
+use crate::kv::{Error, KeyRange, KvRead, KvStore, Op, WriteBatch};
 use crate::sync::TriedMutex;
 use std::fmt;
 use std::ops::RangeBounds;
@@ -83,7 +84,8 @@ impl<P: KvStore> Store<P> {
 
     /// Gives `key` the value `value`, in this layer. Visible to every read and snapshot that begins after it returns.
     ///
-    /// O(log n); copies the nodes on its way that a snapshot shares, once after each snapshot. Waits for other writers only.
+    /// O(log n); copies the nodes on its way that a snapshot or iterator still shares, once after each. Waits for other writers
+    /// only.
     pub fn set(&self, key: P::Key, value: P::Value) {
         self.layers.write(key, Op::Put(value));
     }
@@ -111,7 +113,7 @@ impl<P: KvStore> Store<P> {
     /// # }
     /// ```
     pub fn range(&self, bounds: impl RangeBounds<P::Key>) -> Iter<Root<P>> {
-        self.layers.snapshot().range(bounds)
+        self.layers.snapshot().into_scan(KeyRange::new(bounds))
     }
 
     /// Whether there is anything that a [`flush`](Self::flush) would commit, what a failed or running one has taken
@@ -127,8 +129,8 @@ impl<P: KvStore> KvStore for Store<P> {
     /// The same for a store over a store, however deep.
     type Snapshot = Snapshot<Root<P>>;
 
-    /// The state as of now. One atomic load if nothing was written since the last; otherwise one short critical section,
-    /// O(layers that hold something). Neither depends on the number of keys written.
+    /// The state as of now. One atomic load if nothing was written since the last but one; otherwise one short critical
+    /// section, O(layers that hold something). Neither depends on the number of keys written.
     ///
     /// # Errors
     /// None: it reads nothing from the parent.

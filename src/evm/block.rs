@@ -5,15 +5,16 @@ use std::cell::RefCell;
 use revm::context::CfgEnv;
 use revm::context_interface::result::EVMError;
 use revm::primitives::hardfork::SpecId;
+use revm::primitives::map::AddressSet;
 use revm::primitives::{Address, KECCAK_EMPTY, U256};
-use revm::state::{Account, EvmState};
+use revm::state::{Account, AccountInfo, EvmState};
 
 use super::database::{CreatedCodes, ReadError, View, ViewDatabase};
 use super::error::Error;
 use super::input::BlockInput;
 use super::machine::{Executed, Machine};
 use super::receipts::TxOutput;
-use super::state::{Change, Changes, StateKey, StateValue};
+use super::state::{AccountRecord, Change, Changes, StateKey, StateValue};
 use super::transaction::Transaction;
 use super::transfer::Transfer;
 use crate::executor::Vm;
@@ -44,6 +45,8 @@ pub struct Block {
     cfg: CfgEnv,
     /// For each transaction, what it does if the state agrees that it is plain.
     transfers: Vec<Option<Transfer>>,
+    /// Who had code before the block: a guess at who has it in the block, which reads confirm or refuse.
+    contracts: AddressSet,
     created: CreatedCodes,
 }
 
@@ -51,8 +54,14 @@ impl Block {
     /// Prepares a block that has been read.
     pub fn new(input: BlockInput) -> Self {
         let cfg = input.fork.cfg();
-        let transfers = input.transactions.iter().map(|tx| Transfer::candidate(&tx.env, &input.env, &cfg)).collect();
-        Self { input, cfg, transfers, created: CreatedCodes::default() }
+        let coded = input.pre_state.iter().filter(|(_, account)| account.code_hash != KECCAK_EMPTY);
+        let contracts: AddressSet = coded.map(|(address, _)| *address).collect();
+        let bare = |address: &Address| !contracts.contains(address);
+        let plain =
+            |transfer: &Transfer| !transfer.value.is_zero() && bare(&transfer.sender) && bare(&transfer.recipient);
+        let transfers = input.transactions.iter();
+        let transfers = transfers.map(|tx| Transfer::candidate(&tx.env, &input.env, &cfg).filter(plain)).collect();
+        Self { input, cfg, transfers, contracts, created: CreatedCodes::default() }
     }
 
     /// What was read.
@@ -65,27 +74,30 @@ impl Block {
         &self.input.transactions
     }
 
+    pub(super) fn contracts(&self) -> &AddressSet {
+        &self.contracts
+    }
+
+    pub(super) fn created(&self) -> &CreatedCodes {
+        &self.created
+    }
+
     fn has(&self, spec: SpecId) -> bool {
         self.input.fork.has(spec)
     }
 
     /// Executes a plain transfer by changes alone; `None` if the state says that it is none, or refuses.
     fn transfer(&self, transfer: &Transfer, view: &View<'_>) -> Result<Option<TxOutput>, ViewError> {
-        if transfer.value.is_zero()
-            || view.contains(&StateKey::Code(transfer.recipient))?
-            || view.contains(&StateKey::Code(transfer.sender))?
-        {
-            return Ok(None);
-        }
         let (nonce, amount) = (transfer.nonce, transfer.value.saturating_add(transfer.fee));
         let sender = StateKey::Account(transfer.sender);
         if !admitted(view.merge(sender, Change::Spend { nonce, amount, at_least: transfer.max_cost }))? {
             return Ok(None); // the machine says what is wrong with it
         }
-        if !admitted(view.merge(StateKey::Account(transfer.recipient), Change::Credit(transfer.value)))? {
+        if !admitted(view.merge(StateKey::Account(transfer.recipient), Change::Receive(transfer.value)))? {
             // Only views that read for real refuse: what was merged before is a value, and can be put back.
-            let balance = StateValue::account(view.get(&sender)?).0.saturating_add(amount);
-            view.set(sender, StateValue::Account { balance, nonce });
+            let spent = StateValue::account(view.get(&sender)?);
+            let balance = spent.balance.saturating_add(amount);
+            view.set(sender, StateValue::Account(AccountRecord { balance, nonce, ..spent }));
             return Ok(None);
         }
         self.reward(transfer.reward, view)?;
@@ -102,15 +114,20 @@ impl Block {
     }
 
     fn run(&self, tx: &Transaction, view: &View<'_>) -> Result<TxOutput, Error> {
-        let database = ViewDatabase::new(&self.input, &self.created, view);
-        let executed = MACHINE.with(|machine| match machine.try_borrow_mut() {
-            Ok(mut machine) => machine.run(&self.cfg, &self.input.env, &tx.env, &database),
-            Err(_) => Machine::default().run(&self.cfg, &self.input.env, &tx.env, &database),
-        });
-        let Executed { result, state, reward } = executed.map_err(|error| self.failure(tx, view, error))?;
+        MACHINE.with(|machine| match machine.try_borrow_mut() {
+            Ok(mut machine) => self.run_on(&mut machine, tx, view),
+            Err(_) => self.run_on(&mut Machine::default(), tx, view),
+        })
+    }
+
+    fn run_on(&self, machine: &mut Machine, tx: &Transaction, view: &View<'_>) -> Result<TxOutput, Error> {
+        let database = ViewDatabase::new(self, &tx.env, view);
+        let executed = machine.run_asking(&self.cfg, &self.input.env, &tx.env, &database);
+        let Executed { result, mut state, reward } = executed.map_err(|error| self.failure(tx, view, error))?;
         // A fee recipient that has just destroyed itself takes its fee with it.
         let paid = !state.get(&self.input.env.beneficiary).is_some_and(Account::is_selfdestructed);
-        self.write(state, &database)?;
+        self.write(&mut state, &database)?;
+        machine.take_back(state);
         if paid {
             self.reward(reward, view)?;
         }
@@ -131,14 +148,14 @@ impl Block {
     }
 
     /// Turns what the machine changed into writes of what differs.
-    fn write(&self, state: EvmState, database: &ViewDatabase<'_, '_>) -> Result<(), ViewError> {
-        for (address, account) in state {
+    fn write(&self, state: &mut EvmState, database: &ViewDatabase<'_, '_>) -> Result<(), ViewError> {
+        for (address, account) in state.drain() {
             if !account.is_touched() {
                 continue;
             }
             let gone = account.is_selfdestructed() || (account.is_empty() && self.has(SpecId::SPURIOUS_DRAGON));
             if gone {
-                self.remove(address, &account, database.view);
+                self.remove(address, account, database.view);
             } else {
                 self.write_account(address, account, database)?;
             }
@@ -146,14 +163,16 @@ impl Block {
         Ok(())
     }
 
-    fn remove(&self, address: Address, account: &Account, view: &View<'_>) {
+    fn remove(&self, address: Address, mut account: Account, view: &View<'_>) {
         if account.is_selfdestructed() {
             self.renew(address, view);
         } else if account.is_loaded_as_not_existing() {
             return; // it was not there, and is not
         }
         view.delete(StateKey::Account(address));
-        view.delete(StateKey::Code(address));
+        if account.original_info_mut().code_hash != KECCAK_EMPTY {
+            view.delete(StateKey::Contract(address));
+        }
     }
 
     /// Begins a new generation of slots: one that nobody else begins, and that is the same in every execution.
@@ -166,34 +185,45 @@ impl Block {
     fn write_account(
         &self,
         address: Address,
-        account: Account,
+        mut account: Account,
         database: &ViewDatabase<'_, '_>,
     ) -> Result<(), ViewError> {
         let view = database.view;
-        let before = account.original_info();
         let created = account.is_created();
-        let (balance, nonce) = (account.info.balance, account.info.nonce);
-        let changed = (before.balance, before.nonce) != (balance, nonce);
-        if created || account.is_loaded_as_not_existing() || changed {
-            view.set(StateKey::Account(address), StateValue::Account { balance, nonce });
+        let before = AccountInfo { code: None, ..*account.original_info_mut() }; // a copy without counting a reference
+        let AccountInfo { balance, nonce, account_id, ref code, .. } = account.info;
+        let code_hash = if account.info.code_hash.is_zero() { KECCAK_EMPTY } else { account.info.code_hash };
+        let absent = account.is_loaded_as_not_existing();
+        let slots = || account.storage.iter().filter(|(_, slot)| created || slot.is_changed());
+        let recoded = before.code_hash != code_hash;
+        let changed = created || absent || recoded || (before.balance, before.nonce) != (balance, nonce);
+        if !changed && slots().next().is_none() {
+            return Ok(());
         }
-        if before.code_hash != account.info.code_hash {
-            let hash = account.info.code_hash;
-            match account.info.code {
-                _ if hash == KECCAK_EMPTY || hash.is_zero() => view.delete(StateKey::Code(address)),
-                Some(code) => {
-                    self.created.write().entry(hash).or_insert(code);
-                    view.set(StateKey::Code(address), StateValue::Hash(hash));
+        let generation = match created {
+            true => self.renew(address, view),
+            false if code_hash == KECCAK_EMPTY && slots().next().is_none() => 0,
+            false => database.generation(address, account_id)?,
+        };
+        if changed {
+            let balance = database.balance(address)?.unwrap_or(balance);
+            let record = AccountRecord { balance, nonce, code_hash, generation };
+            view.set(StateKey::Account(address), StateValue::Account(record));
+            match record.has_code() {
+                true if created || recoded || before.nonce != nonce => {
+                    view.set(StateKey::Contract(address), record.without_balance());
                 }
-                None => view.set(StateKey::Code(address), StateValue::Hash(hash)),
+                false if before.code_hash != KECCAK_EMPTY => view.delete(StateKey::Contract(address)),
+                _ => {}
             }
         }
-        let fresh = created.then(|| self.renew(address, view));
-        for (slot, value) in account.storage.into_iter().filter(|(_, value)| fresh.is_some() || value.is_changed()) {
-            let generation = fresh.map_or_else(|| database.generation(address), Ok)?;
-            let key = StateKey::Slot(address, generation, slot);
+        if let Some(code) = code.as_ref().filter(|_| recoded && code_hash != KECCAK_EMPTY) {
+            self.created.write().entry(code_hash).or_insert_with(|| code.clone());
+        }
+        for (slot, value) in slots() {
+            let key = StateKey::Slot(address, generation, *slot);
             match value.present_value.is_zero() {
-                true if fresh.is_some() => {} // as absent as the whole generation
+                true if created => {} // as absent as the whole generation
                 true => view.delete(key),
                 false => view.set(key, StateValue::Word(value.present_value)),
             }

@@ -9,20 +9,21 @@
 
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
-use std::mem;
 use std::rc::Rc;
 
 use revm::context::{BlockEnv, CfgEnv, Evm, FrameStack, JournalInner, LocalContext, TxEnv};
 use revm::context_interface::journaled_state::entry::JournalEntry;
 use revm::context_interface::result::{EVMError, ExecutionResult, HaltReason};
 use revm::context_interface::{Block, Cfg, ContextTr, JournalTr, LocalContextTr, Transaction};
-use revm::handler::instructions::EthInstructions;
-use revm::handler::{EthFrame, EthPrecompiles, EvmTr, EvmTrError, FrameResult, Handler, MainnetEvm};
+use revm::handler::{EthFrame, EthPrecompiles, EvmTr, EvmTrError, FrameResult, Handler};
+use revm::interpreter::instructions::{GasTable, gas_table_spec};
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::primitives::U256;
 use revm::primitives::hardfork::SpecId;
 use revm::state::EvmState;
 use revm::{Context, Database, Journal};
+
+use super::instructions::{Balances, Instructions, Lent, Whole};
 
 /// What one transaction did.
 #[derive(Clone, Debug)]
@@ -40,19 +41,19 @@ pub struct Executed {
 /// Not `Send`: each thread has its own. Making one takes longer than running a plain transfer on it.
 pub struct Machine {
     spec: SpecId,
-    frames: FrameStack<EthFrame<EthInterpreter>>,
-    journal: JournalInner<JournalEntry>,
+    /// What instructions cost under `spec`.
+    prices: Rc<GasTable>,
+    /// `None` while it is lent, and after a run that panicked.
+    frames: Option<FrameStack<EthFrame<EthInterpreter>>>,
+    journal: Option<JournalInner<JournalEntry>>,
     memory: Rc<RefCell<Vec<u8>>>,
 }
 
 impl Default for Machine {
     fn default() -> Self {
-        Self {
-            spec: SpecId::default(),
-            frames: FrameStack::new_prealloc(8),
-            journal: JournalInner::new(),
-            memory: LocalContext::default().shared_memory_buffer,
-        }
+        let spec = SpecId::default();
+        let (prices, memory) = (Rc::new(gas_table_spec(spec)), LocalContext::default().shared_memory_buffer);
+        Self { spec, prices, frames: None, journal: None, memory }
     }
 }
 
@@ -71,28 +72,50 @@ impl Machine {
         tx: &TxEnv,
         db: DB,
     ) -> Result<Executed, EVMError<DB::Error>> {
+        self.run_asking(cfg, block, tx, Whole(db))
+    }
+
+    /// As [`run`](Self::run), over a state that may withhold balances.
+    pub(super) fn run_asking<DB: Balances>(
+        &mut self,
+        cfg: &CfgEnv,
+        block: &BlockEnv,
+        tx: &TxEnv,
+        db: DB,
+    ) -> Result<Executed, EVMError<DB::Error>> {
         let mut evm = self.lend(cfg, block, tx, db);
         let mut handler = Unrewarded { reward: Cell::new(U256::ZERO), machine: PhantomData };
         let result: Result<_, EVMError<DB::Error>> = handler.run(&mut evm);
         // Also after an error: the journal holds what was loaded from a state that may be another one next time.
         let state = evm.ctx.journaled_state.inner.finalize();
-        (self.journal, self.frames) = (evm.ctx.journaled_state.inner, evm.frame_stack);
+        (self.journal, self.frames) = (Some(evm.ctx.journaled_state.inner), Some(evm.frame_stack));
         Ok(Executed { result: result?, state, reward: handler.reward.get() })
     }
 
+    /// Takes back the accounts of a run that have been dealt with, for the room of their table.
+    pub fn take_back(&mut self, mut state: EvmState) {
+        state.clear();
+        // To clear a table, and to walk it, takes as long as it is large, however few are in it.
+        if state.capacity() <= MAX_KEPT
+            && let Some(journal) = &mut self.journal
+        {
+            journal.state = state;
+        }
+    }
+
     /// The machine around `db`, with all that is kept between runs.
-    fn lend<'a, DB: Database>(
+    fn lend<'a, DB: Balances>(
         &mut self,
         cfg: &'a CfgEnv,
         block: &'a BlockEnv,
         tx: &'a TxEnv,
         db: DB,
-    ) -> MainnetEvm<Lent<'a, DB>> {
-        let mut inner = mem::replace(&mut self.journal, JournalInner::new());
+    ) -> Lending<'a, DB> {
         if self.spec != cfg.spec {
             // The journal keeps which precompiles are warm.
-            (self.spec, inner) = (cfg.spec, JournalInner::new());
+            (self.spec, self.journal, self.prices) = (cfg.spec, None, Rc::new(gas_table_spec(cfg.spec)));
         }
+        let mut inner = self.journal.take().unwrap_or_default();
         inner.set_spec_id(cfg.spec);
         inner.set_eip7708_config(cfg.is_eip7708_disabled(), cfg.is_eip8246_delayed_clear_disabled());
         let shared_memory_buffer = Rc::clone(&self.memory);
@@ -110,15 +133,18 @@ impl Machine {
         Evm {
             ctx,
             inspector: (),
-            instruction: EthInstructions::new_mainnet_with_spec(cfg.spec),
+            instruction: Instructions::new(Rc::clone(&self.prices)),
             precompiles: EthPrecompiles::new(cfg.spec),
-            frame_stack: mem::take(&mut self.frames),
+            frame_stack: self.frames.take().unwrap_or_else(|| FrameStack::new_prealloc(8)),
         }
     }
 }
 
-/// What a running machine sees: everything lent but the journal.
-type Lent<'a, DB> = Context<&'a BlockEnv, &'a TxEnv, &'a CfgEnv, DB, Journal<DB>, ()>;
+/// The largest table of accounts that is kept from run to run: most runs meet fewer.
+const MAX_KEPT: usize = 64;
+
+/// The virtual machine, everything lent but the journal and the frames.
+type Lending<'a, DB> = Evm<Lent<'a, DB>, (), Instructions<'a, Lent<'a, DB>>, EthPrecompiles, EthFrame<EthInterpreter>>;
 
 /// Mainnet's handling of a transaction, but for the last step: the reward is noted instead of paid.
 struct Unrewarded<EVM, ERROR> {

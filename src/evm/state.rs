@@ -1,8 +1,12 @@
 //! The state of the chain as keys and values: what conflicts, and what does not.
 //!
-//! Balance and nonce of an account are one key, because whoever reads one reads both, and an account exists if it does. Its
-//! code is another: a payment to somebody depends on his having none, and not on what he has. Storage is cleared by beginning a new generation of slots: self-destruction and
-//! creation write one key, whatever the contract had stored.
+//! An account is one key: the virtual machine reads all of it whenever it meets one. Of a contract, all but its balance stands
+//! under a second key as well: a contract that many pay into and many call, as the one that wraps ether, would otherwise be in
+//! the way of all who call it, though few ask what it has.
+//!
+//! An account tells which generation of slots is its own; self-destruction and creation begin a new one, and so clear the
+//! storage by writing one key, whatever the contract had stored. What moves value from somebody without code to somebody without code reads nothing: it leaves
+//! [`Change`]s, which are refused where there is code.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -19,11 +23,12 @@ use crate::multiversion::MergeOperator;
 /// Ordered by kind, then by address, generation and slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateKey {
-    /// The account's balance and nonce; it exists if the account does.
+    /// The account; it exists if the account does.
     Account(Address),
-    /// The hash of the account's code; absent for none.
-    Code(Address),
-    /// Which generation of slots is the account's; absent for the first.
+    /// The account without its balance, if it has code.
+    Contract(Address),
+    /// Which generation of slots is the account's, kept also when the account is gone; absent for the first. Only read where
+    /// the account's own record does not tell.
     Generation(Address),
     /// A slot of a generation; absent for zero.
     Slot(Address, u64, U256),
@@ -34,7 +39,7 @@ impl StateKey {
     fn head(&self) -> (u8, u128, u32) {
         let (kind, address) = match self {
             Self::Account(address) => (0, address),
-            Self::Code(address) => (1, address),
+            Self::Contract(address) => (1, address),
             Self::Generation(address) => (2, address),
             Self::Slot(address, ..) => (3, address),
         };
@@ -71,30 +76,53 @@ impl Hash for StateKey {
     }
 }
 
+/// An account, but for its slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountRecord {
+    /// What it has.
+    pub balance: U256,
+    /// How many transactions it has sent, or contracts it has created.
+    pub nonce: u64,
+    /// The hash of its code; [`KECCAK_EMPTY`] if it has none.
+    pub code_hash: B256,
+    /// Which generation of slots is its own, if it has code: who has none has no use for slots.
+    pub generation: u64,
+}
+
+impl Default for AccountRecord {
+    fn default() -> Self {
+        Self { balance: U256::ZERO, nonce: 0, code_hash: KECCAK_EMPTY, generation: 0 }
+    }
+}
+
+impl AccountRecord {
+    pub(super) fn has_code(&self) -> bool {
+        self.code_hash != KECCAK_EMPTY
+    }
+
+    /// What stands under [`StateKey::Contract`].
+    pub(super) fn without_balance(self) -> StateValue {
+        StateValue::Account(Self { balance: U256::ZERO, ..self })
+    }
+}
+
 /// What a key of the state has as its value, by its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateValue {
-    /// Of [`StateKey::Account`].
-    Account {
-        /// What it has.
-        balance: U256,
-        /// How many transactions it has sent, or contracts it has created.
-        nonce: u64,
-    },
+    /// Of [`StateKey::Account`]; and of [`StateKey::Contract`], with a balance of zero.
+    Account(AccountRecord),
     /// Of [`StateKey::Slot`].
     Word(U256),
     /// Of [`StateKey::Generation`].
     Number(u64),
-    /// Of [`StateKey::Code`].
-    Hash(B256),
 }
 
 impl StateValue {
-    /// Balance and nonce, zero for an account that does not exist.
-    pub(super) fn account(value: Option<Self>) -> (U256, u64) {
+    /// The account, as it is before anything happens to it if it does not exist.
+    pub(super) fn account(value: Option<Self>) -> AccountRecord {
         match value {
-            Some(Self::Account { balance, nonce }) => (balance, nonce),
-            _ => (U256::ZERO, 0),
+            Some(Self::Account(account)) => account,
+            _ => AccountRecord::default(),
         }
     }
 
@@ -112,13 +140,6 @@ impl StateValue {
             _ => 0,
         }
     }
-
-    pub(super) fn hash(value: Option<Self>) -> B256 {
-        match value {
-            Some(Self::Hash(hash)) => hash,
-            _ => KECCAK_EMPTY,
-        }
-    }
 }
 
 /// Changes of an account that need not know what it has.
@@ -126,7 +147,9 @@ impl StateValue {
 pub enum Change {
     /// Adds to the balance.
     Credit(U256),
-    /// Takes from the balance and moves the nonce on by one, if both are as they must be.
+    /// Adds to the balance of somebody without code.
+    Receive(U256),
+    /// Takes from the balance of somebody without code and moves the nonce on by one, if both are as they must be.
     Spend {
         /// The nonce that must be there.
         nonce: u64,
@@ -145,20 +168,28 @@ impl MergeOperator<StateKey, StateValue> for Changes {
     type Operand = Change;
 
     fn merge(_: &StateKey, base: Option<&StateValue>, change: &Change) -> StateValue {
-        let (balance, nonce) = StateValue::account(base.copied());
+        let mut account = StateValue::account(base.copied());
         match change {
-            Change::Credit(amount) => StateValue::Account { balance: balance.saturating_add(*amount), nonce },
+            Change::Credit(amount) | Change::Receive(amount) => {
+                account.balance = account.balance.saturating_add(*amount);
+            }
             Change::Spend { amount, .. } => {
-                StateValue::Account { balance: balance.saturating_sub(*amount), nonce: nonce.saturating_add(1) }
+                account.balance = account.balance.saturating_sub(*amount);
+                account.nonce = account.nonce.saturating_add(1);
             }
         }
+        StateValue::Account(account)
     }
 
     fn admits(_: &StateKey, base: Option<&StateValue>, change: &Change) -> bool {
-        let (balance, nonce) = StateValue::account(base.copied());
+        let account = StateValue::account(base.copied());
+        let has_room = |amount: &U256| account.balance.checked_add(*amount).is_some();
         match change {
-            Change::Credit(amount) => balance.checked_add(*amount).is_some(),
-            Change::Spend { nonce: expected, at_least, .. } => nonce == *expected && balance >= *at_least,
+            Change::Credit(amount) => has_room(amount),
+            Change::Receive(amount) => !account.has_code() && has_room(amount),
+            Change::Spend { nonce, at_least, .. } => {
+                !account.has_code() && account.nonce == *nonce && account.balance >= *at_least
+            }
         }
     }
 
@@ -166,6 +197,7 @@ impl MergeOperator<StateKey, StateValue> for Changes {
         match (earlier, later) {
             // Admitted together exactly where both are one after the other: the sum is the larger demand.
             (Change::Credit(a), Change::Credit(b)) => a.checked_add(*b).map(Change::Credit),
+            (Change::Receive(a), Change::Receive(b)) => a.checked_add(*b).map(Change::Receive),
             _ => None,
         }
     }
@@ -175,10 +207,11 @@ impl MergeOperator<StateKey, StateValue> for Changes {
 pub fn store(accounts: &Accounts) -> MemStore<StateKey, StateValue> {
     let mut entries = BTreeMap::new();
     for (address, account) in accounts {
-        let (balance, nonce) = (account.balance, account.nonce);
-        entries.insert(StateKey::Account(*address), StateValue::Account { balance, nonce });
-        if account.code_hash != KECCAK_EMPTY {
-            entries.insert(StateKey::Code(*address), StateValue::Hash(account.code_hash));
+        let Account { balance, nonce, code_hash, .. } = *account;
+        let record = AccountRecord { balance, nonce, code_hash, generation: 0 };
+        entries.insert(StateKey::Account(*address), StateValue::Account(record));
+        if record.has_code() {
+            entries.insert(StateKey::Contract(*address), record.without_balance());
         }
         for (slot, value) in account.storage.iter().filter(|(_, value)| !value.is_zero()) {
             entries.insert(StateKey::Slot(*address, 0, *slot), StateValue::Word(*value));
@@ -198,12 +231,10 @@ pub fn accounts(state: &impl KvRead<Key = StateKey, Value = StateValue>) -> Resu
         // Keys come by kind: accounts first, slots last.
         match entry? {
             (StateKey::Account(address), value) => {
-                let (balance, nonce) = StateValue::account(Some(value));
-                accounts.insert(address, Account { balance, nonce, ..Account::default() });
+                let AccountRecord { balance, nonce, code_hash, .. } = StateValue::account(Some(value));
+                accounts.insert(address, Account { balance, nonce, code_hash, ..Account::default() });
             }
-            (StateKey::Code(address), value) => {
-                accounts.entry(address).or_default().code_hash = StateValue::hash(Some(value));
-            }
+            (StateKey::Contract(_), _) => {} // says nothing new
             (StateKey::Generation(address), value) => {
                 generations.insert(address, StateValue::number(Some(value)));
             }
@@ -229,8 +260,8 @@ mod tests {
         let ascending = [
             StateKey::Account(b),
             StateKey::Account(a),
-            StateKey::Code(b),
-            StateKey::Code(a),
+            StateKey::Contract(b),
+            StateKey::Contract(a),
             StateKey::Generation(b),
             slot(0, 1),
             slot(0, 2),

@@ -23,13 +23,13 @@ pub fn is_precompile(spec: SpecId, address: &Address) -> bool {
 /// delegation, exactly the nonce [`nonce`](Self::nonce), and a balance of at least [`max_cost`](Self::max_cost).
 ///
 /// Its whole effect is then: the sender's nonce grows by one, its balance falls by `value` and [`fee`](Self::fee); the
-/// recipient's balance grows by `value`, the fee recipient's by [`reward`](Self::reward). It succeeds, logs nothing and
+/// recipient's balance grows by `value`, then the fee recipient's by [`reward`](Self::reward), who may be one of them. It succeeds, logs nothing and
 /// uses [`gas_used`](Self::gas_used). What lies between fee and reward is burned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transfer {
     /// Who sends and pays.
     pub sender: Address,
-    /// Who receives: neither the sender, nor the fee recipient, nor a precompile.
+    /// Who receives: neither the sender nor a precompile.
     pub recipient: Address,
     /// The nonce that the sender must have.
     pub nonce: u64,
@@ -55,8 +55,7 @@ impl Transfer {
         let TxKind::Call(recipient) = tx.kind else { return None };
         let sender = tx.caller;
         // Amsterdam charges and logs by what the state holds.
-        let apart = sender != recipient && sender != block.beneficiary && recipient != block.beneficiary;
-        if cfg.spec.is_enabled_in(SpecId::AMSTERDAM) || !apart || is_precompile(cfg.spec, &recipient) {
+        if cfg.spec.is_enabled_in(SpecId::AMSTERDAM) || sender == recipient || is_precompile(cfg.spec, &recipient) {
             return None;
         }
         // Before Spurious Dragon, a call made an account exist, even without value.

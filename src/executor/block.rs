@@ -5,6 +5,7 @@ use super::elsewhere::Elsewhere;
 use super::error::{BlockResult, Cause, failed, panic_message};
 use super::job::Job;
 use super::vm::{OnCommit, Vm};
+use super::window::RunAhead;
 use super::worker::Worker;
 use crate::kv::KvRead;
 use crate::sync::{Pool, TriedMutex};
@@ -20,13 +21,15 @@ pub struct Config {
     pub threads: usize,
     /// How far beyond the commit frontier transactions may be executed, in transactions a thread.
     pub run_ahead: usize,
+    /// Whether they always are, or only while executions in advance last.
+    pub window: RunAhead,
     /// Whether to measure the time spent in each phase; costs two clock readings a phase and transaction.
     pub time_phases: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { threads: 0, run_ahead: 32, time_phases: false }
+        Self { threads: 0, run_ahead: 32, window: RunAhead::Adaptive, time_phases: false }
     }
 }
 

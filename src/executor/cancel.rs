@@ -26,7 +26,7 @@ struct Inner {
     blocks: Mutex<Vec<Block>>,
 }
 
-/// How a block under way is told: its runs by the flag their views look at, its sleepers by an announcement.
+/// How a block under way is told: its runs by the flag their views look at, its sleepers by a call.
 #[derive(Clone, Debug)]
 pub(super) struct Block {
     pub(super) interrupted: Arc<AtomicBool>,
@@ -46,7 +46,7 @@ impl CancelToken {
         self.inner.cancelled.store(true, Ordering::Release);
         for block in self.inner.blocks.lock().iter() {
             block.interrupted.store(true, Ordering::Release);
-            block.parking.announce(true);
+            block.parking.call(true);
         }
     }
 

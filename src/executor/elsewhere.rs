@@ -22,7 +22,7 @@ struct Inner<K, V> {
     declared: BTreeMap<TxIndex, BTreeSet<K>>,
     state: Mutex<State<K, V>>,
     /// Whether something has arrived that no worker has taken; it saves taking the lock. Changed under it. Relaxed: whoever
-    /// sets it announces it, and an announcement orders.
+    /// sets it calls a sleeper after it, and who is about to sleep looks at it once more.
     pending: AtomicBool,
 }
 
@@ -90,7 +90,7 @@ impl<K: Key, V: Value> Elsewhere<K, V> {
         state.arrived.push(Arrival { index, key, outcome });
         self.inner.pending.store(true, Ordering::Relaxed);
         if let Some(parking) = &state.parking {
-            parking.announce(false);
+            parking.call(false);
         }
         Ok(())
     }
@@ -113,9 +113,14 @@ impl<K: Key, V: Value> Elsewhere<K, V> {
         first
     }
 
+    /// Whether something has arrived since the last call of [`take`](Self::take).
+    pub(super) fn has_arrivals(&self) -> bool {
+        self.inner.pending.load(Ordering::Relaxed)
+    }
+
     /// What has arrived since the last call.
     pub(super) fn take(&self) -> Vec<Arrival<K, V>> {
-        if !self.inner.pending.load(Ordering::Relaxed) {
+        if !self.has_arrivals() {
             return Vec::new();
         }
         let mut state = self.inner.state.lock();

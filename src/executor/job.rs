@@ -11,8 +11,9 @@ use super::places::Places;
 use super::scheduler::Scheduler;
 use super::stats::Tally;
 use super::vm::Vm;
+use super::window::Window;
 use crate::kv::KvRead;
-use crate::multiversion::{MergeOperator, MultiVersionStore, Operands, ReadSet, Slots, TxIndex};
+use crate::multiversion::{MergeOperator, MultiVersionStore, Operands, ReadSet, TxIndex, Written};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -46,12 +47,12 @@ pub(super) struct Run<V: Vm> {
     /// Operands to be checked beside the written ones.
     pub(super) obligations: Vec<(V::Key, Operands<Operand<V>>)>,
     /// Where the transaction has versions or estimates.
-    pub(super) written: Slots<V::Key, V::Value, Operand<V>>,
+    pub(super) written: Written,
 }
 
 impl<V: Vm> Run<V> {
-    pub(super) fn nothing(written: Slots<V::Key, V::Value, Operand<V>>) -> Self {
-        Self { outcome: None, reads: ReadSet::default(), at_frontier: false, obligations: Vec::new(), written }
+    pub(super) fn nothing(written: Written) -> Self {
+        Self { outcome: None, reads: ReadSet::new(0), at_frontier: false, obligations: Vec::new(), written }
     }
 }
 
@@ -73,18 +74,19 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         #[expect(clippy::cast_possible_truncation, reason = "`places` has checked that it fits")]
         let len = (block.len() + places.elsewhere()) as TxIndex;
         let signals = Block { interrupted: Arc::new(AtomicBool::new(false)), parking: Arc::new(Parking::default()) };
-        let store =
-            MultiVersionStore::new(snapshot.clone().into_dyn(), Arc::clone(&signals.interrupted)).until(deadline);
-        let run_ahead = config.run_ahead.saturating_mul(threads).try_into().unwrap_or(u32::MAX);
+        let store = MultiVersionStore::new(snapshot.clone().into_dyn(), block.len(), Arc::clone(&signals.interrupted))
+            .until(deadline);
+        let most = config.run_ahead.saturating_mul(threads).try_into().unwrap_or(u32::MAX);
+        let window = Window::new(config.window, most);
         let owed = |index| elsewhere.as_ref()?.declared().get(&index).map(|keys| keys.len());
-        let scheduler = Scheduler::new(len, run_ahead, Arc::clone(&signals.parking), owed);
+        let scheduler = Scheduler::new(len, threads, window.width(), Arc::clone(&signals.parking), owed);
         let job = Self {
             vm,
             block,
             places,
             store,
             scheduler,
-            committer: Committer::new(on_commit, block.len()),
+            committer: Committer::new(on_commit, window, block.len()),
             signals,
             cancel,
             deadline,
@@ -103,15 +105,14 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
     fn predict(&self, hints: Option<&[Vec<V::Key>]>) {
         if let Some(elsewhere) = &self.elsewhere {
             for (index, keys) in elsewhere.declared() {
-                keys.iter().for_each(|key| drop(self.store.predict(*index, key)));
+                self.store.predict(*index, keys);
             }
         }
         let Some(hints) = hints else { return };
         for place in 0..self.scheduler.len() {
             let keys = self.places.transaction(place).and_then(|given| hints.get(given));
             if let Some(keys) = keys.filter(|keys| !keys.is_empty()) {
-                let written = keys.iter().map(|key| self.store.predict(place, key)).collect();
-                self.scheduler.expect(place, Run::nothing(written));
+                self.scheduler.expect(place, Run::nothing(self.store.predict(place, keys)));
             }
         }
     }
@@ -125,6 +126,14 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
             cancel.attach(&self.signals);
         }
         true
+    }
+
+    /// Whether a worker has nothing to do, and nobody tells it to leave.
+    pub(super) fn is_idle(&self) -> bool {
+        !(self.scheduler.has_work()
+            || self.scheduler.is_stopped()
+            || self.cancel.as_ref().is_some_and(CancelToken::is_cancelled)
+            || self.elsewhere.as_ref().is_some_and(Elsewhere::has_arrivals))
     }
 
     /// Ends the block: runs under way answer `Interrupted` at their next read, sleepers wake up and leave. In this order: a

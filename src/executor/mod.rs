@@ -22,6 +22,7 @@ mod cancel;
 mod commit;
 mod elsewhere;
 mod error;
+mod front;
 mod job;
 #[cfg(all(test, kv_loom))]
 #[path = "../../loom_tests/executor/mod.rs"]
@@ -29,10 +30,13 @@ mod models;
 mod output;
 mod parking;
 mod places;
+mod queue;
 mod scheduler;
 mod sequential;
 mod stats;
+mod status;
 mod vm;
+mod window;
 mod worker;
 
 pub use block::{BlockExecutor, Config, Options};
@@ -43,3 +47,4 @@ pub use output::BlockOutput;
 pub use sequential::execute_sequentially;
 pub use stats::{Aborts, BlockStats, Wait};
 pub use vm::{Commit, OnCommit, Vm};
+pub use window::RunAhead;

@@ -1,45 +1,42 @@
 //! Where idle workers sleep until there may be work.
 
-use crate::sync::{AtomicU64, Condvar, Mutex, Ordering};
+use crate::sync::{AtomicU32, Condvar, Mutex, Ordering, fence};
 use std::time::Instant;
 
-/// Sleeps and wake-ups without a lost one.
+/// Sleeps and calls without a lost one.
 ///
-/// One word holds the number of announcements (upper 48 bits) and of sleepers (lower 16). A worker takes a ticket, looks
-/// for work, and sleeps only while no announcement has come since its ticket. Because both counts live in one atomic
-/// word, their changes have one order:
+/// A sleeper registers, then looks once more whether there is something to do. Whoever makes something to do looks for
+/// sleepers after it. Between the two steps of each stands a sequentially consistent fence, and of any two such fences one
+/// comes first:
 ///
-/// * the sleeper registers before the announcement: the announcer sees a sleeper, takes the lock and wakes it. The sleeper
-///   holds the lock from its look at the word to its wait, so the wake-up cannot fall between the two;
-/// * the announcement comes first: the sleeper, which has changed the word after it, looks at the word and does not sleep.
+/// * the sleeper's: the caller sees that it is registered, and takes the lock. The sleeper holds the lock from its look to
+///   its wait, so the call cannot fall between the two;
+/// * the caller's: the sleeper sees what there is to do, and does not sleep.
+///
+/// A sleeper that is called is no longer registered, though it has not woken yet: nobody calls it twice, and while it is on
+/// its way to wake up others pay one load each.
 #[derive(Debug, Default)]
 pub(crate) struct Parking {
-    word: AtomicU64,
-    lock: Mutex<()>,
+    /// Sleepers that nobody has called. Changed under the lock. Relaxed: the fences and the lock order.
+    asleep: AtomicU32,
+    /// Calls that no sleeper has answered.
+    calls: Mutex<u32>,
     wake: Condvar,
 }
 
-const ANNOUNCEMENT: u64 = 1 << 16;
-const SLEEPERS: u64 = ANNOUNCEMENT - 1;
-
-/// The announcements a worker has seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket(u64);
-
 impl Parking {
-    /// To be taken before looking for work. Acquire, with the release of an announcement: what was announced before the
-    /// ticket is there to be found.
-    pub(crate) fn ticket(&self) -> Ticket {
-        Ticket(self.word.load(Ordering::Acquire) >> 16)
-    }
-
-    /// Says that there may be work: `all` sleepers look, or one.
-    pub(crate) fn announce(&self, all: bool) {
-        let before = self.word.fetch_add(ANNOUNCEMENT, Ordering::Release); // for `ticket`
-        if before & SLEEPERS == 0 {
+    /// Calls a sleeper, or `all`, to what the caller has made before.
+    pub(crate) fn call(&self, all: bool) {
+        fence(Ordering::SeqCst); // what there is to do, then the look for sleepers; see the other in `wait`
+        if self.asleep.load(Ordering::Relaxed) == 0 {
             return;
         }
-        drop(self.lock.lock()); // every registered sleeper that will wait is waiting now
+        let mut calls = self.calls.lock();
+        let asleep = self.asleep.load(Ordering::Relaxed);
+        let called = if all { asleep } else { asleep.min(1) };
+        self.asleep.store(asleep - called, Ordering::Relaxed);
+        *calls += called;
+        drop(calls);
         if all {
             self.wake.notify_all();
         } else {
@@ -47,53 +44,52 @@ impl Parking {
         }
     }
 
-    /// Sleeps until something is announced after `ticket` was taken, or until `deadline`.
-    pub(crate) fn wait(&self, ticket: Ticket, deadline: Option<Instant>) {
-        let mut guard = self.lock.lock();
-        // Relaxed, here and below: the count carries no data. What matters is its place among the changes of the word.
-        self.word.fetch_add(1, Ordering::Relaxed);
-        while self.ticket() == ticket {
+    /// Whether somebody seems to sleep. A hint, which saves looking for work to call it to.
+    pub(crate) fn seems_asleep(&self) -> bool {
+        self.asleep.load(Ordering::Relaxed) > 0
+    }
+
+    /// Sleeps until called, or until `deadline`; not at all unless `idle`, which must not call anybody.
+    pub(crate) fn wait(&self, deadline: Option<Instant>, idle: impl FnOnce() -> bool) {
+        let mut calls = self.calls.lock();
+        self.asleep.store(self.asleep.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        fence(Ordering::SeqCst); // registered, then the look for work; see the other in `call`
+        // Who finds something to do answers no call: one who sleeps may be meant by it, to whom it is all there will be.
+        if !idle() {
+            return self.asleep.store(self.asleep.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+        }
+        while *calls == 0 {
             match deadline {
-                None => self.wake.wait(&mut guard),
+                None => self.wake.wait(&mut calls),
                 Some(deadline) => {
-                    if self.wake.wait_until(&mut guard, deadline).timed_out() {
-                        break;
+                    if self.wake.wait_until(&mut calls, deadline).timed_out() && *calls == 0 {
+                        return self.asleep.store(self.asleep.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
                     }
                 }
             }
         }
-        self.word.fetch_sub(1, Ordering::Relaxed);
+        *calls -= 1; // who called has deregistered one sleeper
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
+    use crate::sync::{Arc, AtomicU64};
     use std::time::Duration;
 
     #[test]
-    fn an_announcement_between_ticket_and_wait_is_not_slept_through() {
-        let parking = Parking::default();
-        let ticket = parking.ticket();
-        parking.announce(false);
-        parking.wait(ticket, None); // would never return
+    fn who_finds_something_to_do_does_not_sleep() {
+        Parking::default().wait(None, || false); // would never return
     }
 
     #[test]
-    fn a_sleeper_that_leaves_is_no_longer_counted() {
+    fn a_deadline_ends_a_wait_and_the_sleeper_is_no_longer_counted() {
         let parking = Parking::default();
-        let before = parking.ticket();
-        parking.announce(false);
-        let now = parking.ticket();
-        (0..=SLEEPERS).for_each(|_| parking.wait(before, None));
-        assert_eq!(parking.ticket(), now, "sleepers run over into announcements");
-    }
-
-    #[test]
-    fn a_deadline_ends_a_wait() {
-        let parking = Parking::default();
-        parking.wait(parking.ticket(), Some(Instant::now() + Duration::from_millis(5)));
+        parking.wait(Some(Instant::now() + Duration::from_millis(5)), || true);
+        assert!(!parking.seems_asleep());
+        parking.call(false);
+        assert_eq!(*parking.calls.lock(), 0, "nobody is there to be called");
     }
 
     #[test]
@@ -103,15 +99,11 @@ mod tests {
             let turns = Arc::clone(&turns);
             move || {
                 for round in (parity..20_000).step_by(2) {
-                    loop {
-                        let ticket = turns.0.ticket();
-                        if turns.1.load(Ordering::Acquire) == round {
-                            break;
-                        }
-                        turns.0.wait(ticket, None);
+                    while turns.1.load(Ordering::Acquire) != round {
+                        turns.0.wait(None, || turns.1.load(Ordering::Acquire) != round);
                     }
                     turns.1.store(round + 1, Ordering::Release);
-                    turns.0.announce(true);
+                    turns.0.call(false);
                 }
             }
         };
@@ -120,5 +112,6 @@ mod tests {
             scope.spawn(play(1));
         });
         assert_eq!(turns.1.load(Ordering::Acquire), 20_000);
+        assert!(!turns.0.seems_asleep());
     }
 }

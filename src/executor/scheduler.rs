@@ -14,100 +14,63 @@
 //!     └──────────────── abort ───────────────┘
 //! ```
 //!
-//! * Fresh transactions are claimed in order by a counter, at most `run_ahead` beyond the frontier. Every other `Ready`
-//!   transaction is in the queue exactly once, and the lowest goes first.
+//! * Fresh transactions are claimed in order by a counter, up to a limit beyond the frontier that every commit sets. Every
+//!   other `Ready` transaction is in the queue exactly once, and the lowest goes first.
 //! * A blocked transaction occupies no thread. It waits for a lower one, so the lowest unfinished transaction never waits
 //!   and somebody can always make progress.
 //! * A lock of one transaction is held at a time, and never while user code runs.
+//! * **Workers call each other in a chain.** Who makes a transaction claimable is a worker, and claims when it is done; whoever
+//!   has claimed and sees more calls one sleeper, which does the same. So while something can be claimed, either nobody
+//!   sleeps, or a worker that is awake is yet to claim, or one has been called. A worker that claims the only transaction
+//!   calls nobody: a block that goes one by one wakes nobody up. What comes from outside the workers calls by itself.
 
+use super::front::Front;
 use super::parking::Parking;
+use super::queue::Queue;
+use super::status::{Judged, Status, Task, Tx, Verdict};
 use crate::multiversion::{Incarnation, TxIndex};
-use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicUsize, Mutex, Ordering};
+use crate::sync::{Apart, Arc, AtomicBool, AtomicU32, Mutex, Ordering};
 use smallvec::SmallVec;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Status {
-    Ready,
-    Executing,
-    Blocked,
-    Executed,
-    Deferred,
-    Committed,
-    /// Executed by somebody else; it still owes this many keys.
-    Elsewhere(usize),
-}
-
-/// `R` is what an execution leaves behind.
-#[derive(Debug)]
-struct Tx<R> {
-    status: Status,
-    /// Of the next execution.
-    incarnation: Incarnation,
-    /// Transactions to be woken when this one has executed.
-    waiters: SmallVec<[TxIndex; 2]>,
-    run: Option<R>,
-}
 
 #[derive(Debug)]
 pub(crate) struct Scheduler<R> {
     txs: Box<[Mutex<Tx<R>>]>,
-    run_ahead: u32,
+    /// Whether there are others to be called.
+    alone: bool,
     /// The lowest transaction never claimed.
-    next: AtomicU32,
-    /// The lowest transaction not committed.
-    frontier: AtomicU32,
-    /// Ready transactions that were claimed before, the lowest first.
-    queue: Mutex<BinaryHeap<Reverse<TxIndex>>>,
-    /// Its length, so that an empty queue costs no lock. Relaxed: whoever adds announces it, and an announcement orders.
-    queued: AtomicUsize,
-    /// Relaxed: whoever stops the block announces it, interrupts its runs after it, and holds the lock of those who commit.
+    next: Apart<AtomicU32>,
+    /// The lowest transaction not committed, and up to where fresh ones may be claimed.
+    front: Apart<Front>,
+    /// Ready transactions that were claimed before.
+    queue: Queue,
+    /// Relaxed: whoever stops the block calls all, interrupts its runs after it, and holds the lock of those who commit.
     stopped: AtomicBool,
     parking: Arc<Parking>,
 }
 
-/// An execution to be carried out.
-#[derive(Debug)]
-pub(crate) struct Task<R> {
-    pub(crate) tx: TxIndex,
-    pub(crate) incarnation: Incarnation,
-    /// Everything below is committed: what this execution reads is final.
-    pub(crate) at_frontier: bool,
-    /// What the transaction's earlier executions left behind.
-    pub(crate) previous: Option<R>,
-}
-
-/// What the judge of the frontier transaction says.
-#[derive(Debug)]
-pub(crate) enum Verdict {
-    Commit,
-    Abort,
-    Stop,
-}
-
 impl<R> Scheduler<R> {
-    /// A block of `len` transactions. `elsewhere` tells of each how many keys it owes if it is executed elsewhere.
+    /// A block of `len` transactions for so many workers, with a window of `width` to begin with. `elsewhere` tells of each
+    /// transaction how many keys it owes if it is executed elsewhere.
     pub(crate) fn new(
         len: TxIndex,
-        run_ahead: u32,
+        workers: usize,
+        width: u32,
         parking: Arc<Parking>,
         elsewhere: impl Fn(TxIndex) -> Option<usize>,
     ) -> Self {
         let tx = |index| {
             let status = elsewhere(index).map_or(Status::Ready, |owed| match owed {
                 0 => Status::Executed,
-                owed => Status::Elsewhere(owed),
+                owed => Status::Elsewhere(owed.try_into().unwrap_or(u32::MAX)),
             });
             Mutex::new(Tx { status, incarnation: 0, waiters: SmallVec::new(), run: None })
         };
         Self {
             txs: (0..len).map(tx).collect(),
-            run_ahead: run_ahead.max(1),
-            next: AtomicU32::new(0),
-            frontier: AtomicU32::new(0),
-            queue: Mutex::new(BinaryHeap::new()),
-            queued: AtomicUsize::new(0),
+            alone: workers <= 1,
+            next: Apart(AtomicU32::new(0)),
+            front: Apart(Front::new(width, len)),
+            queue: Queue::default(),
             stopped: AtomicBool::new(false),
             parking,
         }
@@ -118,17 +81,16 @@ impl<R> Scheduler<R> {
         self.txs.len() as TxIndex
     }
 
-    /// The lowest transaction not committed. Acquire, with the release in [`commit`](Self::commit): the writes of all
-    /// below are in their chains.
+    /// The lowest transaction not committed: the writes of all below are in their chains.
     pub(crate) fn frontier(&self) -> TxIndex {
-        self.frontier.load(Ordering::Acquire)
+        self.front.get().0
     }
 
-    /// Ends the block: nothing is committed any more, and whoever sleeps wakes up. Whoever is about to sleep has to take
-    /// a ticket before it asks [`is_stopped`](Self::is_stopped): this announcement is the last.
+    /// Ends the block: nothing is committed any more, and whoever sleeps wakes up. Whoever is about to sleep asks
+    /// [`is_stopped`](Self::is_stopped) once more when it is registered: this call is the last.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
-        self.parking.announce(true);
+        self.parking.call(true);
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -137,18 +99,32 @@ impl<R> Scheduler<R> {
 
     /// Notes what a transaction is expected to leave behind, before anything is claimed.
     pub(crate) fn expect(&self, index: TxIndex, run: R) {
-        self.tx(index).lock().run = Some(run);
+        self.tx(index).lock().run = Some(Box::new(run));
     }
 
-    /// Something to execute, if there is anything: the lowest of the queue, or the next fresh transaction.
+    /// Something to execute, if there is anything: the lowest of the queue, or the next fresh transaction. If there is more,
+    /// somebody who sleeps is called to it.
     pub(crate) fn claim(&self) -> Option<Task<R>> {
-        if let Some(tx) = self.pop() {
-            return self.start(tx);
+        let task = match self.queue.pop() {
+            Some(tx) => self.start(tx),
+            None => self.fresh(),
+        }?;
+        if !self.alone && self.has_work() {
+            self.parking.call(false);
         }
+        Some(task)
+    }
+
+    /// Whether there is something to claim.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.queue.is_empty() || self.next.load(Ordering::Relaxed) < self.front.get().1
+    }
+
+    fn fresh(&self) -> Option<Task<R>> {
         loop {
             // Relaxed: the counter hands out indices and no data; each transaction's lock orders its data.
             let next = self.next.load(Ordering::Relaxed);
-            if next >= self.len() || next - self.frontier().min(next) >= self.run_ahead {
+            if next >= self.front.get().1 {
                 return None;
             }
             if self.next.compare_exchange(next, next + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
@@ -157,24 +133,6 @@ impl<R> Scheduler<R> {
                 return Some(task);
             }
         }
-    }
-
-    fn pop(&self) -> Option<TxIndex> {
-        if self.queued.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        let mut queue = self.queue.lock();
-        let Reverse(tx) = queue.pop()?;
-        self.queued.store(queue.len(), Ordering::Relaxed);
-        Some(tx)
-    }
-
-    fn push(&self, tx: TxIndex) {
-        let mut queue = self.queue.lock();
-        queue.push(Reverse(tx));
-        self.queued.store(queue.len(), Ordering::Relaxed);
-        drop(queue);
-        self.parking.announce(false);
     }
 
     fn tx(&self, tx: TxIndex) -> &Mutex<Tx<R>> {
@@ -192,32 +150,50 @@ impl<R> Scheduler<R> {
         tx.status = Status::Executing;
         let incarnation = tx.incarnation;
         tx.incarnation += 1;
-        let previous = tx.run.take();
+        let previous = tx.run.take().map(|run| *run);
         drop(tx);
         Some(Task { tx: index, incarnation, at_frontier: self.frontier() == index, previous })
     }
 
-    /// The execution is over and its writes are visible: it awaits commit, and those who waited for it may go on.
-    pub(crate) fn finish(&self, index: TxIndex, run: R) {
+    /// The execution is over and its writes are visible: it awaits commit, and those who waited for it may go on. Whether it is
+    /// at the frontier: then commits are to be asked for. Else whoever moves the frontier there judges it: that takes the
+    /// transaction's lock after the move, and so either finds it executed, or had the lock before this and the move is seen here.
+    #[must_use]
+    pub(crate) fn finish(&self, index: TxIndex, run: R) -> bool {
         self.conclude(index, run, Status::Executed, true);
+        self.frontier() == index
+    }
+
+    /// The execution, at the frontier, is over, its writes are visible, and it is committed: by who executed it, and nobody else
+    /// commits meanwhile. Returns how many executions there were. The frontier is yet to move.
+    pub(crate) fn finish_committed(&self, index: TxIndex) -> Incarnation {
+        let mut tx = self.tx(index).lock();
+        debug_assert_eq!(tx.status, Status::Executing);
+        tx.status = Status::Committed;
+        let (executions, waiters) = (tx.incarnation, std::mem::take(&mut tx.waiters));
+        drop(tx);
+        self.wake(waiters);
+        executions
     }
 
     /// The execution came to nothing; the transaction is executed again.
     pub(crate) fn retry(&self, index: TxIndex, run: R) {
         self.conclude(index, run, Status::Ready, false);
-        self.push(index);
+        self.queue.push(index);
     }
 
-    /// Only an execution at the frontier will do.
-    pub(crate) fn defer(&self, index: TxIndex, run: R) {
+    /// Only an execution at the frontier will do. Whether it is there, see [`finish`](Self::finish).
+    #[must_use]
+    pub(crate) fn defer(&self, index: TxIndex, run: R) -> bool {
         self.conclude(index, run, Status::Deferred, false);
+        self.frontier() == index
     }
 
     fn conclude(&self, index: TxIndex, run: R, status: Status, wake: bool) {
         let mut tx = self.tx(index).lock();
         debug_assert_eq!(tx.status, Status::Executing);
         tx.status = status;
-        tx.run = Some(run);
+        tx.run = Some(Box::new(run));
         let waiters = if wake { std::mem::take(&mut tx.waiters) } else { SmallVec::new() };
         drop(tx);
         self.wake(waiters);
@@ -247,7 +223,7 @@ impl<R> Scheduler<R> {
             if tx.status == Status::Blocked {
                 tx.status = Status::Ready;
                 drop(tx);
-                self.push(index);
+                self.queue.push(index);
             }
         }
     }
@@ -261,17 +237,14 @@ impl<R> Scheduler<R> {
             if tx.status == Status::Executed && tx.run.as_ref().is_some_and(|run| doomed(index, run)) {
                 tx.status = Status::Ready;
                 drop(tx);
-                self.push(index);
+                self.queue.push(index);
             }
         }
     }
 
     /// Judges the transaction at the frontier if it has executed, and returns what it left if it is committed, or if it
     /// stops the block. To be called by one thread at a time.
-    pub(crate) fn judge(
-        &self,
-        judge: impl FnOnce(TxIndex, &mut R) -> Verdict,
-    ) -> Option<(TxIndex, Verdict, Option<R>)> {
+    pub(crate) fn judge(&self, judge: impl FnOnce(TxIndex, &mut R) -> Verdict) -> Option<Judged<R>> {
         let index = self.frontier();
         if self.is_stopped() || index >= self.len() {
             return None;
@@ -282,7 +255,7 @@ impl<R> Scheduler<R> {
             Status::Deferred => {
                 tx.status = Status::Ready;
                 drop(tx);
-                self.push(index);
+                self.queue.push(index);
                 return None;
             }
             _ => return None,
@@ -294,25 +267,37 @@ impl<R> Scheduler<R> {
             Verdict::Abort => {
                 tx.status = Status::Ready;
                 drop(tx);
-                self.push(index);
+                self.queue.push(index);
                 return None;
             }
         }
-        let run = tx.run.take();
+        let (run, executions) = (tx.run.take(), tx.incarnation);
         drop(tx);
-        Some((index, verdict, run))
+        Some(Judged { index, run, executions })
     }
 
-    /// Moves the frontier past `index`. Release: whoever sees it sees the transaction's writes as they will stay.
-    pub(crate) fn commit(&self, index: TxIndex) {
-        self.frontier.store(index + 1, Ordering::Release);
-        if self.next.load(Ordering::Relaxed) < self.len() {
-            self.parking.announce(false); // one more may be claimed
+    /// Moves the frontier past `index`, with a window of `width` beyond it. The caller is to claim when it is done with its
+    /// commits.
+    pub(crate) fn commit(&self, index: TxIndex, width: u32) {
+        self.front.set(index + 1, width, self.len());
+        // While one worker commits many in a row, the others come to the end of the window and sleep. One is called when half of
+        // it is free again, not for every commit: it would be asleep again before the next. A short cut, that may miss a
+        // sleeper: the next claim does not.
+        let free = self.front.get().1.saturating_sub(self.next.load(Ordering::Relaxed));
+        if free == (width / 2).max(2) && self.parking.seems_asleep() {
+            self.parking.call(false);
         }
     }
 
-    /// One key of a transaction that is executed elsewhere has arrived.
-    pub(crate) fn arrive(&self, index: TxIndex) {
+    /// Lets the window be `width`. By who commits.
+    pub(crate) fn narrow(&self, width: u32) {
+        self.front.set(self.frontier(), width, self.len());
+    }
+
+    /// One key of a transaction that is executed elsewhere has arrived. Whether it is at the frontier, see
+    /// [`finish`](Self::finish).
+    #[must_use]
+    pub(crate) fn arrive(&self, index: TxIndex) -> bool {
         let mut tx = self.tx(index).lock();
         if let Status::Elsewhere(owed) = tx.status {
             tx.status = match owed {
@@ -323,6 +308,7 @@ impl<R> Scheduler<R> {
         let waiters = std::mem::take(&mut tx.waiters);
         drop(tx);
         self.wake(waiters);
+        self.frontier() == index
     }
 }
 
@@ -331,16 +317,21 @@ mod tests {
     use super::*;
 
     fn scheduler(len: TxIndex, run_ahead: u32) -> Scheduler<u32> {
-        Scheduler::new(len, run_ahead, Arc::new(Parking::default()), |_| None)
+        Scheduler::new(len, 2, run_ahead, Arc::new(Parking::default()), |_| None)
     }
 
     fn claimed(scheduler: &Scheduler<u32>) -> Option<(TxIndex, Incarnation)> {
         scheduler.claim().map(|task| (task.tx, task.incarnation))
     }
 
+    /// Those at the frontier ask for commits, and no others.
+    fn finish(scheduler: &Scheduler<u32>, index: TxIndex) {
+        assert_eq!(scheduler.finish(index, 0), scheduler.frontier() == index);
+    }
+
     fn commit_next(scheduler: &Scheduler<u32>) -> Option<TxIndex> {
-        let (index, ..) = scheduler.judge(|_, _| Verdict::Commit)?;
-        scheduler.commit(index);
+        let Judged { index, .. } = scheduler.judge(|_, _| Verdict::Commit)?;
+        scheduler.commit(index, 2);
         Some(index)
     }
 
@@ -350,7 +341,7 @@ mod tests {
         assert_eq!(claimed(&scheduler), Some((0, 0)));
         assert_eq!(claimed(&scheduler), Some((1, 0)));
         assert_eq!(claimed(&scheduler), None);
-        scheduler.finish(0, 0);
+        finish(&scheduler, 0);
         assert_eq!(claimed(&scheduler), None, "executed is not committed");
         assert_eq!(commit_next(&scheduler), Some(0));
         assert_eq!(claimed(&scheduler), Some((2, 0)));
@@ -380,7 +371,7 @@ mod tests {
         (0..2).for_each(|_| assert!(scheduler.claim().is_some()));
         scheduler.block(1, 0, 7);
         assert_eq!(claimed(&scheduler), None);
-        scheduler.finish(0, 0);
+        finish(&scheduler, 0);
         let task = scheduler.claim().unwrap();
         assert_eq!((task.tx, task.incarnation, task.previous), (1, 1, Some(7)));
     }
@@ -389,7 +380,7 @@ mod tests {
     fn blocking_on_a_transaction_that_has_executed_meanwhile_does_not_wait() {
         let scheduler = scheduler(2, 9);
         (0..2).for_each(|_| assert!(scheduler.claim().is_some()));
-        scheduler.finish(0, 0);
+        finish(&scheduler, 0);
         scheduler.block(1, 0, 0);
         assert_eq!(claimed(&scheduler), Some((1, 1)));
     }
@@ -401,12 +392,12 @@ mod tests {
         scheduler.block(1, 0, 0);
         scheduler.retry(0, 0);
         assert_eq!(claimed(&scheduler), Some((0, 1)));
-        scheduler.defer(0, 0);
+        assert!(scheduler.defer(0, 0), "it is at the frontier");
         assert_eq!(claimed(&scheduler), None);
         assert!(scheduler.judge(|_, _| Verdict::Commit).is_none(), "deferred: to be run at the frontier first");
         let task = scheduler.claim().unwrap();
         assert!(task.tx == 0 && task.at_frontier);
-        scheduler.finish(0, 0);
+        finish(&scheduler, 0);
         assert_eq!(claimed(&scheduler), Some((1, 1)));
     }
 
@@ -414,9 +405,9 @@ mod tests {
     fn nothing_commits_before_it_has_executed_nor_before_those_below() {
         let scheduler = scheduler(2, 9);
         (0..2).for_each(|_| assert!(scheduler.claim().is_some()));
-        scheduler.finish(1, 0);
+        finish(&scheduler, 1);
         assert_eq!(commit_next(&scheduler), None);
-        scheduler.finish(0, 0);
+        finish(&scheduler, 0);
         assert_eq!(
             (commit_next(&scheduler), commit_next(&scheduler), commit_next(&scheduler)),
             (Some(0), Some(1), None)
@@ -427,8 +418,8 @@ mod tests {
     fn a_transaction_that_fails_its_judgement_runs_again_at_the_frontier() {
         let scheduler = scheduler(2, 9);
         (0..2).for_each(|_| assert!(scheduler.claim().is_some()));
-        scheduler.finish(0, 0);
-        scheduler.finish(1, 0);
+        finish(&scheduler, 0);
+        finish(&scheduler, 1);
         assert_eq!(commit_next(&scheduler), Some(0));
         assert!(scheduler.judge(|_, _| Verdict::Abort).is_none());
         let task = scheduler.claim().unwrap();
@@ -439,17 +430,31 @@ mod tests {
     fn doomed_transactions_run_again_and_others_do_not() {
         let scheduler = scheduler(4, 9);
         (0..4).for_each(|_| assert!(scheduler.claim().is_some()));
-        [1, 2].into_iter().for_each(|index| scheduler.finish(index, index));
+        [1, 2].into_iter().for_each(|index| assert!(!scheduler.finish(index, index) || index == 0));
         scheduler.abort_doomed(1, 4, |_, run| *run == 2);
         assert_eq!(claimed(&scheduler), Some((2, 1)));
         assert_eq!(claimed(&scheduler), None);
     }
 
     #[test]
+    fn a_window_that_narrows_takes_nothing_back() {
+        let scheduler = scheduler(4, 3);
+        (0..3).for_each(|_| assert!(scheduler.claim().is_some()));
+        scheduler.narrow(1);
+        assert!(!scheduler.has_work());
+        finish(&scheduler, 0);
+        scheduler.judge(|_, _| Verdict::Commit).unwrap();
+        scheduler.commit(0, 1);
+        assert_eq!((claimed(&scheduler), scheduler.frontier()), (None, 1));
+        scheduler.narrow(3);
+        assert_eq!(claimed(&scheduler), Some((3, 0)));
+    }
+
+    #[test]
     fn a_stopped_block_commits_nothing_more() {
         let scheduler = scheduler(1, 9);
         assert!(scheduler.claim().is_some());
-        scheduler.finish(0, 0);
+        finish(&scheduler, 0);
         scheduler.stop();
         assert_eq!(commit_next(&scheduler), None);
     }
@@ -457,13 +462,13 @@ mod tests {
     #[test]
     fn a_transaction_executed_elsewhere_commits_when_its_last_key_has_arrived() {
         let owed = |index| (index == 0).then_some(2);
-        let scheduler: Scheduler<u32> = Scheduler::new(2, 9, Arc::new(Parking::default()), owed);
+        let scheduler: Scheduler<u32> = Scheduler::new(2, 2, 9, Arc::new(Parking::default()), owed);
         assert_eq!(claimed(&scheduler), Some((1, 0)), "not ours to run");
         scheduler.block(1, 0, 0);
-        scheduler.arrive(0);
+        assert!(scheduler.arrive(0));
         assert_eq!(claimed(&scheduler), Some((1, 1)), "it may have been the key it waits for");
         assert_eq!(commit_next(&scheduler), None);
-        scheduler.arrive(0);
+        assert!(scheduler.arrive(0));
         assert_eq!(commit_next(&scheduler), Some(0));
     }
 }

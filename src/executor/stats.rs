@@ -15,6 +15,9 @@ pub struct BlockStats<K> {
     pub executions: u64,
     /// Of these, begun when everything below was committed: without record and without validation.
     pub frontier_executions: u64,
+    /// The width of the window at each commit, added up: divided by `transactions`, how far ahead of the commits the block was
+    /// executed on average.
+    pub windows: u64,
     /// Read sets checked, at commit or early.
     pub validations: u64,
     /// Executions that came to nothing, by cause.
@@ -100,6 +103,7 @@ impl<K> Default for Tally<K> {
             transactions: 0,
             executions: 0,
             frontier_executions: 0,
+            windows: 0,
             validations: 0,
             aborts: Aborts::default(),
             conflicts: Vec::new(),
@@ -131,6 +135,7 @@ impl<K: Key> Tally<K> {
         let (mine, theirs) = (&mut self.stats, other.stats);
         mine.executions += theirs.executions;
         mine.frontier_executions += theirs.frontier_executions;
+        mine.windows += theirs.windows;
         mine.validations += theirs.validations;
         mine.aborts += theirs.aborts;
         mine.executing += theirs.executing;

@@ -4,15 +4,21 @@ use super::cancel::CancelToken;
 use super::commit::Committed;
 use super::elsewhere::Elsewhere;
 use super::error::{BaseError, Cause, panic_message};
-use super::job::{Job, Operand, Run};
-use super::scheduler::{Task, Verdict};
+use super::job::{Job, Run};
 use super::stats::Tally;
+use super::status::{Judged, Task, Verdict};
 use super::vm::{Commit, Vm};
 use crate::kv::Op;
-use crate::multiversion::{Finished, Slots, Taint, TxIndex, TxView, Unsettled, Version, Write, validate};
+use crate::multiversion::{
+    Finished, Incarnation, Taint, TxIndex, TxView, Unsettled, Version, Write, Written, validate,
+};
+use crate::sync::pause;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
+
+/// How often an idle worker looks about before it sleeps; a model checker sees no time pass.
+const LOOKS: u32 = if cfg!(any(kv_loom, kv_shuttle)) { 0 } else { 12 };
 
 pub(super) struct Worker<'j, 'o, 'b, V: Vm> {
     job: &'j Job<'o, 'b, V>,
@@ -45,25 +51,31 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
             job.stop(); // there is no last commit that would
         }
         self.commit(); // places at the front that are executed elsewhere and owe nothing
-        loop {
-            // Before looking, also at whether the block has stopped: what comes later wakes us.
-            let ticket = job.signals.parking.ticket();
-            if job.scheduler.is_stopped() {
-                break;
-            }
+        while !job.scheduler.is_stopped() {
             self.receive();
             if self.is_called_off() {
                 break;
             }
             match job.scheduler.claim() {
                 Some(task) => self.execute(task),
-                None => {
-                    let began = Instant::now();
-                    job.signals.parking.wait(ticket, job.deadline);
-                    self.tally.stats.parked += began.elapsed();
-                }
+                None => self.idle(),
             }
         }
+    }
+
+    /// Waits until there may be something to do: looks about for a few microseconds, then sleeps. To sleep and to be woken
+    /// costs some ten microseconds, more than many a transaction.
+    fn idle(&mut self) {
+        let job = self.job;
+        for round in 0..LOOKS {
+            pause(round.min(5));
+            if !job.is_idle() {
+                return;
+            }
+        }
+        let began = Instant::now();
+        job.signals.parking.wait(job.deadline, || job.is_idle());
+        self.tally.stats.parked += began.elapsed();
     }
 
     /// Whether the block was cancelled or its deadline has passed; ends it if so.
@@ -91,15 +103,16 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
                 Op::Delete => Write::Delete,
             });
             self.job.store.resolve_elsewhere(arrival.index, &arrival.key, write);
-            self.job.scheduler.arrive(arrival.index);
-            self.commit();
+            if self.job.scheduler.arrive(arrival.index) {
+                self.commit();
+            }
         }
     }
 
     fn execute(&mut self, task: Task<Run<V>>) {
         let job = self.job;
         let Task { tx, incarnation, at_frontier, previous } = task;
-        let written = previous.map_or_else(Vec::new, |run| run.written);
+        let written = previous.map_or_else(Written::default, |run| run.written);
         let version = Version { tx, incarnation };
         self.at_hand = tx;
         self.tally.stats.executions += 1;
@@ -128,8 +141,10 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
             (Some(Taint::Stopped), _) => return job.scheduler.retry(tx, Run::nothing(written)),
             (Some(Taint::Refused), _) => {
                 self.tally.stats.aborts.refused += 1;
-                job.scheduler.defer(tx, Run::nothing(written));
-                return self.commit();
+                if job.scheduler.defer(tx, Run::nothing(written)) {
+                    self.commit();
+                }
+                return;
             }
             (Some(Taint::Base(error)), _) => Err(Cause::Base { index: tx, error: BaseError(error) }),
             (None, Ok(Ok(output))) => Ok(output),
@@ -139,9 +154,28 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         // A failed run writes nothing. It is executed again if it was speculative, else the block ends before it.
         let writes = if outcome.is_ok() { writes } else { Default::default() };
         let (written, readers_end) = job.store.publish(version, writes.into_entries(), &written);
-        job.scheduler.finish(tx, Run { outcome: Some(outcome), reads, at_frontier, obligations, written });
-        self.commit();
+        let run = Run { outcome: Some(outcome), reads, at_frontier, obligations, written };
+        self.finish(tx, run);
         self.abort_doomed(tx, readers_end);
+    }
+
+    /// Commits what has been executed if it was at the frontier and nobody else is at it; else leaves it to who commits.
+    fn finish(&mut self, tx: TxIndex, run: Run<V>) {
+        let job = self.job;
+        if !run.at_frontier || !job.committer.ask() {
+            if job.scheduler.finish(tx, run) {
+                self.commit();
+            }
+            return;
+        }
+        let began = self.clock();
+        let tally = &mut self.tally;
+        let mut own = Some(run);
+        job.committer.answer(|state| match own.take() {
+            Some(run) => commit_own(job, state, tx, run, tally),
+            None => commit_next(job, state, tally),
+        });
+        self.tally.stats.committing += began.map_or(Duration::ZERO, |began| began.elapsed());
     }
 
     /// Executes again those after `tx` that have read what it has now changed.
@@ -177,34 +211,80 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
 
 /// Commits the transaction at the frontier, if it can be; whether to go on with the next.
 fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally: &mut Tally<V::Key>) -> bool {
-    let mut cause = None;
-    let Some((index, _, run)) = job.scheduler.judge(|index, run| match judge(job, index, run, tally) {
-        Ok(verdict) => verdict,
+    let (mut cause, mut failed) = (None, None);
+    let judged = job.scheduler.judge(|index, run| match judge(job, index, run, tally) {
+        Ok(verdict) => {
+            failed = matches!(verdict, Verdict::Abort).then_some(index);
+            verdict
+        }
         Err(stop) => {
             cause = Some(stop);
             Verdict::Stop
         }
-    }) else {
-        return false;
-    };
-    if cause.is_some() {
-        state.cause = cause;
-        job.stop();
+    });
+    if let Some(failed) = failed {
+        state.window.failed(failed);
+        job.scheduler.narrow(state.window.width());
+    }
+    let Some(Judged { index, run, executions }) = judged else { return false };
+    match cause {
+        Some(cause) => end(job, state, cause),
+        None => commit(job, state, index, run.map(|run| *run), executions, tally),
+    }
+}
+
+/// The same of the one that has just been executed at the frontier, by who executed it.
+fn commit_own<V: Vm>(
+    job: &Job<'_, '_, V>,
+    state: &mut Committed<'_, V>,
+    index: TxIndex,
+    mut run: Run<V>,
+    tally: &mut Tally<V::Key>,
+) -> bool {
+    if job.scheduler.is_stopped() {
         return false;
     }
+    match judge(job, index, &mut run, tally) {
+        Ok(Verdict::Commit) => {
+            let executions = job.scheduler.finish_committed(index);
+            commit(job, state, index, Some(run), executions, tally)
+        }
+        Ok(Verdict::Abort | Verdict::Stop) => {
+            job.scheduler.retry(index, run);
+            false
+        }
+        Err(cause) => end(job, state, cause),
+    }
+}
+
+/// Ends the block before the transaction that is being judged.
+fn end<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, cause: Cause<V::Error>) -> bool {
+    state.cause = Some(cause);
+    job.stop();
+    false
+}
+
+/// Commits a transaction that has been judged: hook, output, frontier.
+fn commit<V: Vm>(
+    job: &Job<'_, '_, V>,
+    state: &mut Committed<'_, V>,
+    index: TxIndex,
+    run: Option<Run<V>>,
+    executions: Incarnation,
+    tally: &mut Tally<V::Key>,
+) -> bool {
     let mut go_on = ControlFlow::Continue(());
+    state.window.committed(index, executions, run.as_ref().is_some_and(|run| !run.at_frontier));
     if let Some(Run { outcome: Some(Ok(output)), written, .. }) = run {
         match called_hook(job, state, index, &output, &written) {
             Ok(flow) => go_on = flow,
-            Err(message) => {
-                state.cause = Some(Cause::Panicked { index, message });
-                job.stop();
-                return false;
-            }
+            Err(message) => return end(job, state, Cause::Panicked { index, message }),
         }
         state.outputs.push(output);
     }
-    job.scheduler.commit(index);
+    job.store.frontier().advance(index + 1); // before a run can begin at the scheduler's
+    job.scheduler.commit(index, state.window.width());
+    tally.stats.windows += u64::from(state.window.width());
     if go_on.is_break() || index + 1 == job.scheduler.len() {
         job.stop();
         return false;
@@ -264,9 +344,12 @@ fn called_hook<V: Vm>(
     state: &mut Committed<'_, V>,
     index: TxIndex,
     output: &V::Output,
-    written: &Slots<V::Key, V::Value, Operand<V>>,
+    written: &Written,
 ) -> Result<ControlFlow<()>, String> {
     let Some(hook) = &mut state.on_commit else { return Ok(ControlFlow::Continue(())) };
+    if job.signals.parking.seems_asleep() && job.scheduler.has_work() {
+        job.signals.parking.call(false); // a hook may take its time, and this worker claims after it
+    }
     let called = catch_unwind(AssertUnwindSafe(|| {
         let writes = job.store.writes_of(index, written);
         hook(Commit { index, output, writes: &writes })

@@ -115,6 +115,9 @@ impl<K: Key, V: Value> Iterator for MemIter<K, V> {
     fn next(&mut self) -> Option<Self::Item> {
         self.0.next().map(Ok)
     }
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
 }
 
 impl<K: Key, V: Value> DoubleEndedIterator for MemIter<K, V> {

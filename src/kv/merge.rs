@@ -71,6 +71,15 @@ impl<K, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> Source<K, P, E, S> 
         }
     }
 
+    /// The key at `end`, if one was read ahead.
+    fn peeked(&self, end: End) -> Option<&K> {
+        let entry = match end {
+            End::Front => &self.front,
+            End::Back => &self.back,
+        };
+        entry.as_ref()?.as_ref().ok().map(|(key, _)| key)
+    }
+
     fn take(&mut self, end: End) -> Option<Entry<K, P, E>> {
         match end {
             End::Front => self.front.take(),
@@ -79,6 +88,7 @@ impl<K, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> Source<K, P, E, S> 
     }
 
     /// The entry at `end`, without reading ahead.
+    #[inline]
     fn pop(&mut self, end: End) -> Option<Entry<K, P, E>> {
         match end {
             End::Front => self.front.take().or_else(|| self.iter.next()).or_else(|| self.back.take()),
@@ -94,6 +104,7 @@ impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> MergeIter<K, P
         Self { sources, spent: false, failed: false }
     }
 
+    #[inline]
     fn step(&mut self, end: End) -> Option<Entry<K, P, E>> {
         if self.failed {
             return None;
@@ -104,6 +115,7 @@ impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> MergeIter<K, P
         entry
     }
 
+    #[inline]
     fn next_at(&mut self, end: End) -> Option<Entry<K, P, E>> {
         if self.spent {
             self.drop_spent();
@@ -111,9 +123,9 @@ impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> MergeIter<K, P
         if let [only] = self.sources.as_mut_slice() {
             return only.pop(end); // nothing to compare with
         }
-        let winner = self.winner(end)?;
+        let (winner, hides) = self.winner(end)?;
         let entry = self.sources.get_mut(winner)?.take(end)?;
-        if let Ok((key, _)) = &entry {
+        if let (true, Ok((key, _))) = (hides, &entry) {
             self.drop_shadowed(winner, end, key);
         }
         Some(entry)
@@ -127,33 +139,37 @@ impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> MergeIter<K, P
         self.sources.retain(|source| !source.spent);
     }
 
-    /// The source whose entry comes next at `end`; of equal keys the newest source's. An error comes before any key.
-    fn winner(&mut self, end: End) -> Option<usize> {
+    /// The source whose entry comes next at `end`, of equal keys the newest source's, and whether it hides another's. An
+    /// error comes before any key.
+    fn winner(&mut self, end: End) -> Option<(usize, bool)> {
         let mut best: Option<(usize, &K)> = None;
+        let mut hides = false;
         for (at, source) in self.sources.iter_mut().enumerate() {
             let key = match source.peek(end) {
                 None => {
                     self.spent = true;
                     continue;
                 }
-                Some(Err(_)) => return Some(at),
+                Some(Err(_)) => return Some((at, false)),
                 Some(Ok((key, _))) => key,
             };
-            let nearer = best.is_none_or(|(_, nearest)| match end {
-                End::Front => key.cmp(nearest) == Ordering::Less,
-                End::Back => key.cmp(nearest) == Ordering::Greater,
+            let order = best.map_or(Ordering::Less, |(_, nearest)| match end {
+                End::Front => key.cmp(nearest),
+                End::Back => nearest.cmp(key),
             });
-            if nearer {
+            if order == Ordering::Less {
                 best = Some((at, key));
             }
+            hides = order != Ordering::Less && (hides || order == Ordering::Equal);
         }
-        best.map(|(at, _)| at)
+        best.map(|(at, _)| (at, hides))
     }
 
     /// Older entries of `key` are hidden by the winner's. Every source has been peeked at `end` by now.
+    #[cold]
     fn drop_shadowed(&mut self, winner: usize, end: End, key: &K) {
         for source in self.sources.iter_mut().skip(winner.saturating_add(1)) {
-            if matches!(source.peek(end), Some(Ok((shadowed, _))) if shadowed == key) {
+            if matches!(source.peeked(end), Some(shadowed) if shadowed == key) {
                 source.take(end);
             }
         }
@@ -162,12 +178,14 @@ impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> MergeIter<K, P
 
 impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> Iterator for MergeIter<K, P, E, S> {
     type Item = Entry<K, P, E>;
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         self.step(End::Front)
     }
 }
 
 impl<K: Ord, P, E, S: DoubleEndedIterator<Item = Entry<K, P, E>>> DoubleEndedIterator for MergeIter<K, P, E, S> {
+    #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
         self.step(End::Back)
     }

@@ -53,6 +53,13 @@ impl<K: Ord + Clone, T: Clone> Iterator for MapWalk<K, T> {
     fn next(&mut self) -> Option<(K, T)> {
         self.step(|entries| entries.next())
     }
+    /// No more than nothing where it knows that nothing is left.
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match &self.inner {
+            Some(inner) if !self.ended => (0, inner.with_entries(|entries| entries.size_hint().1)),
+            _ => (0, Some(0)),
+        }
+    }
 }
 
 impl<K: Ord + Clone, T: Clone> DoubleEndedIterator for MapWalk<K, T> {

@@ -62,21 +62,22 @@ pub(crate) enum Top {
 
 #[derive(Debug)]
 pub(crate) struct Chain<V, O> {
-    /// The value before the block, once somebody has read it: `Some(None)` is a key that does not exist there.
-    base: Option<Option<V>>,
     entries: SmallVec<[Entry<V, O>; 1]>,
 }
 
 impl<V, O> Default for Chain<V, O> {
     fn default() -> Self {
-        Self { base: None, entries: SmallVec::new() }
+        Self { entries: SmallVec::new() }
     }
 }
 
 impl<V: Clone, O: Clone> Chain<V, O> {
     /// The entries below `below`, the highest first.
     fn down_from(&self, below: TxIndex) -> impl Iterator<Item = &Entry<V, O>> {
-        let end = self.entries.partition_point(|entry| entry.version.tx < below);
+        let end = match self.entries.last() {
+            Some(last) if last.version.tx < below => self.entries.len(), // mostly: transactions run in order
+            _ => self.entries.partition_point(|entry| entry.version.tx < below),
+        };
         self.entries.iter().take(end).rev()
     }
 
@@ -90,16 +91,26 @@ impl<V: Clone, O: Clone> Chain<V, O> {
         }
     }
 
-    /// What a transaction at `below` reads: the highest put or delete below it, or the base, with the operands above
-    /// it applied.
-    pub(crate) fn read<K, M>(&self, key: &K, below: TxIndex) -> Result<(Origin, Option<V>), Unanswered>
+    /// What a transaction at `below` reads: the highest put or delete below it, or `base` if that is known, with the
+    /// operands above it applied.
+    pub(crate) fn read<K, M>(
+        &self,
+        key: &K,
+        below: TxIndex,
+        base: Option<&Option<V>>,
+    ) -> Result<(Origin, Option<V>), Unanswered>
     where
         M: MergeOperator<K, V, Operand = O>,
     {
+        // Mostly there is a put on top.
+        let mut below_here = self.down_from(below).peekable();
+        if let Some(Entry { version, write: Some(Write::Put(value)) }) = below_here.peek() {
+            return Ok((Origin::Version(*version), Some(value.clone())));
+        }
         let mut operands: SmallVec<[&Operands<O>; 4]> = SmallVec::new();
         let mut topmost = None;
         let mut ground = None;
-        for Entry { version, write } in self.down_from(below) {
+        for Entry { version, write } in below_here {
             match write {
                 None => return Err(Unanswered::Estimate(version.tx)),
                 Some(Write::Merge(here)) => {
@@ -116,7 +127,7 @@ impl<V: Clone, O: Clone> Chain<V, O> {
                 }
             }
         }
-        let (origin, value) = match (ground, &self.base) {
+        let (origin, value) = match (ground, base) {
             (Some(ground), _) => ground,
             (None, Some(base)) => (Origin::Base, base.as_ref()),
             (None, None) => return Err(Unanswered::BaseUnread),
@@ -127,16 +138,6 @@ impl<V: Clone, O: Clone> Chain<V, O> {
             merged = Some(M::merge(key, merged.as_ref(), operand));
         }
         Ok((Origin::Merged(topmost), merged))
-    }
-
-    /// The base value, once it is known.
-    pub(crate) fn base(&self) -> Option<&Option<V>> {
-        self.base.as_ref()
-    }
-
-    /// Remembers the base value; it does not change, so the first answer stays.
-    pub(crate) fn set_base(&mut self, value: Option<V>) {
-        self.base.get_or_insert(value);
     }
 
     fn position(&self, tx: TxIndex) -> Result<usize, usize> {

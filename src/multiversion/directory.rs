@@ -1,72 +1,107 @@
 //! The ordered directory of the keys that a block has written: ranges walk it.
 //!
-//! Each key enters once, with its slot, and stays until the directory goes with the block.
+//! Most blocks walk no range, so there is none until somebody does. Until then a slot is only marked; the first range
+//! enters all that are marked, and from then on each key enters with its first write, once, and stays until the end.
 
 use super::slot::Slot;
+use super::slots::{SlotId, Slots};
 use crate::kv::{Key, KeyRange, Value};
-use crate::sync::{Arc, InsertOnlySet};
+use crate::sync::{AtomicU64, InsertOnlySet, OnceLock, Ordering, RwLock};
 use std::borrow::Borrow;
-use std::cmp::Ordering;
+use std::cmp;
 
-pub(crate) struct Directory<K: Key, V: Value, O: Clone> {
-    keys: InsertOnlySet<Listed<K, V, O>>,
+pub(crate) struct Directory<K: Key> {
+    keys: OnceLock<InsertOnlySet<Listed<K>>>,
+    /// Whoever lists a slot reads whether there is a directory yet, and whoever makes it enters what has been listed: the
+    /// latter alone.
+    making: RwLock<()>,
+    /// How many keys have entered since it was made.
+    additions: AtomicU64,
 }
 
-/// A slot, ordered as its key is.
-struct Listed<K, V, O>(Arc<Slot<K, V, O>>);
-
-impl<K, V, O> Clone for Listed<K, V, O> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
+/// A slot's number, ordered as its key is.
+#[derive(Clone)]
+struct Listed<K> {
+    key: K,
+    id: SlotId,
 }
 
-impl<K: Key, V: Value, O: Clone + Send + Sync + 'static> Directory<K, V, O> {
+impl<K: Key> Directory<K> {
     pub(crate) fn new() -> Self {
-        Self { keys: InsertOnlySet::new() }
+        Self { keys: OnceLock::new(), making: RwLock::new(()), additions: AtomicU64::new(0) }
     }
 
-    /// Lists `slot` unless it is. The caller puts no version into a chain before this has returned: a key that a point
-    /// read can see is one that a range can see. Commit would find the difference; a run that began in between would not,
-    /// since no slot has changed since then, and would have two answers for one key.
-    pub(crate) fn list(&self, slot: &Arc<Slot<K, V, O>>) {
+    /// Lists a slot unless it is. The caller puts no version into a chain before this has returned: a key that a point read
+    /// can see is one that a range can see. Commit would find the difference; a run that began in between might not.
+    pub(crate) fn list<V: Value, O: Clone>(&self, id: SlotId, slot: &Slot<K, V, O>) {
         if slot.is_listed() {
             return;
         }
-        // Two first writers may both come here. The index gave them one slot, so whichever entry stays is right.
-        self.keys.insert(Listed(Arc::clone(slot)));
+        let _not_while_it_is_made = self.making.read();
+        if let Some(keys) = self.keys.get() {
+            // Two first writers may both come here. The slot is one, so whichever entry stays is right.
+            keys.insert(Listed { key: slot.key().clone(), id });
+            self.additions.fetch_add(1, Ordering::Release); // for `additions`
+        }
         slot.set_listed();
     }
 
-    /// The listed slots in `range`, from both ends. What is listed while the walk is under way may show or not.
-    pub(crate) fn range(&self, range: KeyRange<K>) -> impl DoubleEndedIterator<Item = Arc<Slot<K, V, O>>> {
-        let some = (!range.is_empty()).then(|| self.keys.range::<K, _>(range));
-        some.into_iter().flatten().map(|Listed(slot)| slot)
+    /// The listed slots in `range`, from both ends. What is listed while the walk is under way may show or not. The first
+    /// call makes the directory: O(n log n) in the keys written so far; whoever writes a key for the first time then waits.
+    pub(crate) fn range<V: Value, O: Clone>(
+        &self,
+        range: KeyRange<K>,
+        slots: &Slots<K, V, O>,
+    ) -> impl DoubleEndedIterator<Item = SlotId> + use<'_, K, V, O> {
+        let some = (!range.is_empty()).then(|| self.made(slots).range::<K, _>(range));
+        some.into_iter().flatten().map(|listed| listed.id)
+    }
+
+    fn made<V: Value, O: Clone>(&self, slots: &Slots<K, V, O>) -> &InsertOnlySet<Listed<K>> {
+        loop {
+            if let Some(keys) = self.keys.get() {
+                return keys;
+            }
+            let _alone = self.making.write();
+            if self.keys.get().is_none() {
+                let keys = InsertOnlySet::new();
+                for (id, slot) in slots.all().filter(|(_, slot)| slot.is_listed()) {
+                    keys.insert(Listed { key: slot.key().clone(), id });
+                }
+                drop(self.keys.set(keys)); // the first: nobody else is here
+            }
+        }
+    }
+
+    /// A count of the keys that have entered, for a run that walks ranges: while it stays, no key has come that the run has
+    /// passed over. Acquire, with the release of whoever enters a key: a key that is counted is met by the walks after.
+    pub(crate) fn additions(&self) -> u64 {
+        self.additions.load(Ordering::Acquire)
     }
 }
 
-impl<K: Key, V: Value, O: Clone> Borrow<K> for Listed<K, V, O> {
+impl<K: Key> Borrow<K> for Listed<K> {
     fn borrow(&self) -> &K {
-        self.0.key()
+        &self.key
     }
 }
 
-impl<K: Key, V: Value, O: Clone> Ord for Listed<K, V, O> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.key().cmp(other.0.key())
+impl<K: Key> Ord for Listed<K> {
+    fn cmp(&self, other: &Self) -> cmp::Ordering {
+        self.key.cmp(&other.key)
     }
 }
 
-impl<K: Key, V: Value, O: Clone> PartialOrd for Listed<K, V, O> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+impl<K: Key> PartialOrd for Listed<K> {
+    fn partial_cmp(&self, other: &Self) -> Option<cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<K: Key, V: Value, O: Clone> Eq for Listed<K, V, O> {}
+impl<K: Key> Eq for Listed<K> {}
 
-impl<K: Key, V: Value, O: Clone> PartialEq for Listed<K, V, O> {
+impl<K: Key> PartialEq for Listed<K> {
     fn eq(&self, other: &Self) -> bool {
-        self.0.key() == other.0.key()
+        self.key == other.key
     }
 }

@@ -1,7 +1,8 @@
 //! The speculative state of one block.
 //!
 //! * Every key that the block touches has a slot with a **version chain**: what each transaction wrote, in block order. A
-//!   hash index finds slots by key; an ordered directory lists the keys that were written, for ranges.
+//!   key is interned once; from then on a number stands for it. An ordered directory lists the keys that were written, from
+//!   the first range that is walked on.
 //! * A transaction executes against a [`TxView`]: its own writes, then the highest version below it, then the state
 //!   before the block. The view records what was observed (read set, iterate set) and buffers what is written.
 //! * **An execution's result counts only if its observations still hold** when everything before it is committed. That
@@ -12,7 +13,7 @@
 //!         get │ range                                   │
 //!    ┌────────┴─────────┐                               │
 //!    ▼                  ▼                               ▼
-//!  index ──▶ slot ◀── directory          does each slot still answer so?
+//!  slots ──▶ slot ◀── directory          does each slot still answer so?
 //!             │ chain: 2:Put 5:Merge 9:Estimate
 //!             ▼
 //!           base (a snapshot; each key read once a block)
@@ -23,7 +24,7 @@
 mod chain;
 mod directory;
 mod error;
-mod index;
+mod frontier;
 mod iterate_set;
 mod merge_operator;
 #[cfg(all(test, kv_loom))]
@@ -33,6 +34,7 @@ mod read_set;
 mod seen;
 mod sequential;
 mod slot;
+mod slots;
 mod small_map;
 mod store;
 #[cfg(test)]
@@ -53,6 +55,6 @@ pub use write_set::Savepoint;
 pub(crate) use chain::{Operands, Write};
 pub(crate) use read_set::ReadSet;
 pub(crate) use sequential::SequentialState;
-pub(crate) use store::{MultiVersionStore, Slots, Unsettled};
+pub(crate) use store::{MultiVersionStore, Unsettled, Written};
 pub(crate) use validate::{Conflict, validate};
 pub(crate) use view::{Finished, Taint};

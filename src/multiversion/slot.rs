@@ -1,42 +1,26 @@
 //! The slot of a key: its version chain behind a lock, its base value read once, and who has read it.
 
 use super::chain::{Chain, Operands, Origin, Top, Unanswered, Write};
+use super::frontier::Frontier;
 use super::{MergeOperator, TxIndex, Version};
 use crate::kv::{self, DynRead, Key, KvRead, Op, Value};
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, RwLock};
+use crate::sync::{AtomicBool, AtomicU32, Mutex, OnceLock, Ordering, RwLock};
 
 /// What a block knows of one key. A slot is made at the key's first read or write and lives as long as the block.
-#[derive(Debug)]
 pub(crate) struct Slot<K, V, O> {
     key: K,
     /// Held for a look or a change, never while the base is read.
     chain: RwLock<Chain<V, O>>,
+    /// The value before the block, once somebody has read it: `Some(None)` is a key that does not exist there.
+    base: OnceLock<Option<V>>,
     /// Held while the base is read, so that it is read once; only those who need that value wait.
     loading: Mutex<()>,
-    /// Whether the directory has the key.
+    /// Whether it has, or is about to have, a version: whether ranges have to look at it.
     listed: AtomicBool,
     /// One more than the highest transaction that has read the key, 0 if none has: whom a write here may concern.
     readers_end: AtomicU32,
-    /// The moment of the last change that a reader may notice; see [`Moments`].
-    changed: AtomicU64,
-}
-
-/// A count of the changes to a block's versions, as a clock: a run that began at a moment and looks at slots that have not
-/// changed since sees one state, and need not ask whether its answers agree.
-#[derive(Debug, Default)]
-pub(crate) struct Moments(AtomicU64);
-
-impl Moments {
-    /// Now. Acquire, with the release in [`next`](Self::next): a change counted before is made, or its slot's lock is held
-    /// until it is, before the caller looks at the slot.
-    pub(crate) fn now(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
-
-    /// The moment of a change; the caller holds the slot's write lock, and so makes the change before it is seen.
-    fn next(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Release) + 1
-    }
+    /// When it last changed in a way that a reader may notice, 0 if never; see [`Frontier`].
+    changed: AtomicU32,
 }
 
 /// Why a slot could not answer.
@@ -51,10 +35,11 @@ impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
         Self {
             key,
             chain: RwLock::new(Chain::default()),
+            base: OnceLock::new(),
             loading: Mutex::new(()),
             listed: AtomicBool::new(false),
             readers_end: AtomicU32::new(0),
-            changed: AtomicU64::new(0),
+            changed: AtomicU32::new(0),
         }
     }
 
@@ -67,13 +52,14 @@ impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
     where
         M: MergeOperator<K, V, Operand = O>,
     {
+        let mut known = self.base.get();
         loop {
-            match self.chain.read().read::<K, M>(&self.key, below) {
+            match self.chain.read().read::<K, M>(&self.key, below, known) {
                 Ok(answer) => return Ok(answer),
                 Err(Unanswered::Estimate(tx)) => return Err(Unread::Estimate(tx)),
-                Err(Unanswered::BaseUnread) => {}
+                // Then once more from the top: a version may have come meanwhile.
+                Err(Unanswered::BaseUnread) => known = Some(self.base(base).map_err(Unread::Base)?),
             }
-            self.load(base).map_err(Unread::Base)?;
         }
     }
 
@@ -94,22 +80,16 @@ impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
     }
 
     /// The value before the block.
-    pub(crate) fn base(&self, base: &DynRead<K, V>) -> Result<Option<V>, kv::Error> {
-        if let Some(known) = self.chain.read().base() {
-            return Ok(known.clone());
+    pub(crate) fn base(&self, base: &DynRead<K, V>) -> Result<&Option<V>, kv::Error> {
+        loop {
+            if let Some(known) = self.base.get() {
+                return Ok(known);
+            }
+            let _one = self.loading.lock();
+            if self.base.get().is_none() {
+                drop(self.base.set(base.get(&self.key)?)); // the first: the lock is held
+            }
         }
-        self.load(base)
-    }
-
-    /// Reads the base value unless somebody has meanwhile.
-    fn load(&self, base: &DynRead<K, V>) -> Result<Option<V>, kv::Error> {
-        let _one = self.loading.lock();
-        if let Some(known) = self.chain.read().base() {
-            return Ok(known.clone());
-        }
-        let value = base.get(&self.key)?;
-        self.chain.write().set_base(value.clone());
-        Ok(value)
     }
 
     /// Notes that the transaction `tx` is about to read the key.
@@ -127,8 +107,8 @@ impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
         self.readers_end.load(Ordering::Relaxed)
     }
 
-    /// Whether the directory has the key. Acquire, with the release in [`set_listed`](Self::set_listed): who sees it
-    /// listed may rely on the entry.
+    /// Whether ranges look at it. Acquire, with the release in [`set_listed`](Self::set_listed): who sees it listed may rely
+    /// on its entry in the directory.
     pub(crate) fn is_listed(&self) -> bool {
         self.listed.load(Ordering::Acquire)
     }
@@ -137,15 +117,15 @@ impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
         self.listed.store(true, Ordering::Release);
     }
 
-    /// Whether a reader that has just looked may have seen something newer than `moment`. Relaxed: the chain's lock,
-    /// which the reader has held, orders the mark of what it saw.
-    pub(crate) fn changed_since(&self, moment: u64) -> bool {
+    /// Whether it may have changed after somebody who looked at it since `moment`, or what he saw there may have come
+    /// after `moment`. Relaxed: see [`Frontier`].
+    pub(crate) fn changed_since(&self, moment: TxIndex) -> bool {
         self.changed.load(Ordering::Relaxed) > moment
     }
 
-    pub(crate) fn put(&self, version: Version, write: Option<Write<V, O>>, moments: &Moments) {
+    pub(crate) fn put(&self, version: Version, write: Option<Write<V, O>>, frontier: &Frontier) {
         let mut chain = self.chain.write();
-        self.changed.store(moments.next(), Ordering::Relaxed); // under the lock, see `changed_since`
+        self.changed.store(frontier.next_moment(), Ordering::Relaxed); // under the lock, see `Frontier`
         chain.put(version, write);
     }
 
@@ -154,9 +134,9 @@ impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
         self.chain.write().estimate(tx);
     }
 
-    pub(crate) fn remove_stale(&self, version: Version, moments: &Moments) {
+    pub(crate) fn remove_stale(&self, version: Version, frontier: &Frontier) {
         let mut chain = self.chain.write();
-        self.changed.store(moments.next(), Ordering::Relaxed);
+        self.changed.store(frontier.next_moment(), Ordering::Relaxed);
         chain.remove_stale(version);
     }
 

@@ -118,15 +118,6 @@ impl<K: Ord + Clone, T: Clone> SmallMap<K, T> {
             SmallMap::Many(map) => IntoEntries::Many(Box::new(map.into_iter())),
         }
     }
-
-    /// The entries in ascending order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &T)> {
-        let (few, many) = match self {
-            SmallMap::Few(entries) => (Some(entries.iter().map(|(key, value)| (key, value))), None),
-            SmallMap::Many(map) => (None, Some(map.iter())),
-        };
-        few.into_iter().flatten().chain(many.into_iter().flatten())
-    }
 }
 
 /// The entries of a [`SmallMap`], owned.
@@ -141,6 +132,13 @@ impl<K: Ord + Clone, T: Clone> Iterator for IntoEntries<K, T> {
         match self {
             IntoEntries::Few(entries) => entries.next(),
             IntoEntries::Many(entries) => entries.next(),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self {
+            IntoEntries::Few(entries) => entries.size_hint(),
+            IntoEntries::Many(entries) => entries.size_hint(),
         }
     }
 }
@@ -160,7 +158,7 @@ mod tests {
                 prop_assert_eq!(map.insert(key, value), model.insert(key, value));
                 prop_assert_eq!(map.len(), model.len());
             }
-            prop_assert!(map.iter().eq(model.iter()));
+            prop_assert!(map.clone().into_entries().eq(model.clone()));
             for key in 0..61 {
                 prop_assert_eq!(map.get(&key), model.get(&key));
                 for (from, to) in [

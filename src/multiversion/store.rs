@@ -2,8 +2,9 @@
 
 use super::chain::{Operands, Write};
 use super::directory::Directory;
-use super::index::Index;
-use super::slot::{Moments, Slot, Unread};
+use super::frontier::Frontier;
+use super::slot::{Slot, Unread};
+use super::slots::{SlotId, Slots};
 use super::{Incarnation, MergeOperator, TxIndex, Version};
 use crate::kv::{self, DynRead, Key, KeyRange, Op, Value, WriteBatch};
 use crate::sync::{Arc, AtomicBool, AtomicU32, Ordering};
@@ -13,19 +14,25 @@ use std::time::Instant;
 /// The incarnation of an estimate that was predicted and not written: no execution has it.
 const PREDICTED: Incarnation = Incarnation::MAX;
 
-/// The slots an execution wrote, in key order.
-pub(crate) type Slots<K, V, O> = Vec<Arc<Slot<K, V, O>>>;
+/// What an execution wrote.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Written {
+    /// Where, in key order.
+    pub(crate) slots: Vec<SlotId>,
+    /// Whether there are operands among it, to be settled.
+    merges: bool,
+}
 
 /// The speculative state of one block.
 ///
 /// It goes with the block: nothing in it is ever overwritten by another block or reclaimed before the end.
 pub(crate) struct MultiVersionStore<K: Key, V: Value, M: MergeOperator<K, V>> {
     base: DynRead<K, V>,
-    index: Index<K, V, M::Operand>,
-    directory: Directory<K, V, M::Operand>,
+    slots: Slots<K, V, M::Operand>,
+    directory: Directory<K>,
+    frontier: Frontier,
     /// One more than the highest transaction that has walked a range, 0 if none has.
     range_readers_end: AtomicU32,
-    moments: Moments,
     /// Set when the block stops: every read answers `Interrupted` from then on.
     interrupted: Arc<AtomicBool>,
     /// When the block gives up: its runs look themselves, since every worker may be in one.
@@ -40,14 +47,14 @@ pub(crate) enum Unsettled<K> {
 }
 
 impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
-    /// A block over `base`, with nothing written.
-    pub(crate) fn new(base: DynRead<K, V>, interrupted: Arc<AtomicBool>) -> Self {
+    /// A block over `base`, with nothing written, that touches about `keys` keys; any number will do.
+    pub(crate) fn new(base: DynRead<K, V>, keys: usize, interrupted: Arc<AtomicBool>) -> Self {
         Self {
             base,
-            index: Index::new(),
+            slots: Slots::with_capacity(keys),
             directory: Directory::new(),
+            frontier: Frontier::new(),
             range_readers_end: AtomicU32::new(0),
-            moments: Moments::default(),
             interrupted,
             deadline: None,
         }
@@ -62,21 +69,27 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
         &self.base
     }
 
-    /// The moment, for a run that begins.
-    pub(crate) fn now(&self) -> u64 {
-        self.moments.now()
+    /// How far the block is committed.
+    pub(crate) fn frontier(&self) -> &Frontier {
+        &self.frontier
     }
 
-    pub(crate) fn slot(&self, key: &K) -> Arc<Slot<K, V, M::Operand>> {
-        self.index.slot(key)
+    pub(crate) fn slots(&self) -> &Slots<K, V, M::Operand> {
+        &self.slots
+    }
+
+    pub(crate) fn slot(&self, id: SlotId) -> &Slot<K, V, M::Operand> {
+        self.slots.slot(id)
     }
 
     /// The slots of the written keys in `range`, in order.
-    pub(crate) fn listed(
-        &self,
-        range: KeyRange<K>,
-    ) -> impl DoubleEndedIterator<Item = Arc<Slot<K, V, M::Operand>>> + use<'_, K, V, M> {
-        self.directory.range(range)
+    pub(crate) fn listed(&self, range: KeyRange<K>) -> impl DoubleEndedIterator<Item = SlotId> + use<'_, K, V, M> {
+        self.directory.range(range, &self.slots)
+    }
+
+    /// A count of the keys that have entered the directory.
+    pub(crate) fn additions(&self) -> u64 {
+        self.directory.additions()
     }
 
     /// Makes the writes of an execution visible and removes what the transaction's earlier executions wrote and this
@@ -89,51 +102,56 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
         &self,
         version: Version,
         writes: impl Iterator<Item = (K, Write<V, M::Operand>)>,
-        previous: &[Arc<Slot<K, V, M::Operand>>],
-    ) -> (Slots<K, V, M::Operand>, TxIndex) {
+        previous: &Written,
+    ) -> (Written, TxIndex) {
         let mut readers_end = 0;
-        let written: Slots<K, V, M::Operand> = writes
-            .map(|(key, write)| {
-                let slot = self.index.slot(&key);
-                self.directory.list(&slot); // before its first version, so that ranges see what points see
-                slot.put(version, Some(write), &self.moments);
-                readers_end = readers_end.max(slot.readers_end());
-                slot
-            })
-            .collect();
-        for slot in previous {
-            slot.remove_stale(version, &self.moments);
+        let mut merges = false;
+        let mut slots = Vec::with_capacity(writes.size_hint().0);
+        for (key, write) in writes {
+            merges |= matches!(write, Write::Merge(_));
+            let (id, slot) = self.slots.intern(&key);
+            self.directory.list(id, slot); // before its first version, so that ranges see what points see
+            slot.put(version, Some(write), &self.frontier);
+            readers_end = readers_end.max(slot.readers_end());
+            slots.push(id);
+        }
+        for id in &previous.slots {
+            let slot = self.slot(*id);
+            slot.remove_stale(version, &self.frontier);
             readers_end = readers_end.max(slot.readers_end());
         }
-        if !(written.is_empty() && previous.is_empty()) {
+        if !(slots.is_empty() && previous.slots.is_empty()) {
             readers_end = readers_end.max(self.range_readers_end.load(Ordering::Relaxed));
         }
-        (written, readers_end)
+        (Written { slots, merges }, readers_end)
     }
 
     /// Resolves the estimate of a transaction that is executed elsewhere (`None`: it did not write the key). It concerns
     /// those who wait for it and nobody else: the estimate was there before the first run, so no run has an answer.
     pub(crate) fn resolve_elsewhere(&self, tx: TxIndex, key: &K, write: Option<Write<V, M::Operand>>) {
-        let slot = self.index.slot(key);
+        let (_, slot) = self.slots.intern(key);
         match write {
-            Some(write) => slot.put(Version { tx, incarnation: 0 }, Some(write), &self.moments),
+            Some(write) => slot.put(Version { tx, incarnation: 0 }, Some(write), &self.frontier),
             None => slot.remove(tx),
         }
     }
 
     /// Turns what `tx` wrote into estimates: it will be executed again, and readers had better wait.
-    pub(crate) fn estimate(&self, tx: TxIndex, written: &[Arc<Slot<K, V, M::Operand>>]) {
-        for slot in written {
-            slot.estimate(tx);
+    pub(crate) fn estimate(&self, tx: TxIndex, written: &Written) {
+        for id in &written.slots {
+            self.slot(*id).estimate(tx);
         }
     }
 
-    /// Places an estimate where `tx` is expected to write. Removed by the first execution that does not write there.
-    pub(crate) fn predict(&self, tx: TxIndex, key: &K) -> Arc<Slot<K, V, M::Operand>> {
-        let slot = self.index.slot(key);
-        self.directory.list(&slot);
-        slot.put(Version { tx, incarnation: PREDICTED }, None, &self.moments);
-        slot
+    /// Places estimates where `tx` is expected to write. Removed by the first execution that does not write there.
+    pub(crate) fn predict<'k>(&self, tx: TxIndex, keys: impl IntoIterator<Item = &'k K>) -> Written {
+        let predicted = keys.into_iter().map(|key| {
+            let (id, slot) = self.slots.intern(key);
+            self.directory.list(id, slot);
+            slot.put(Version { tx, incarnation: PREDICTED }, None, &self.frontier);
+            id
+        });
+        Written { slots: predicted.collect(), merges: false }
     }
 
     /// Resolves the operands that `tx` left, once everything below it is committed. Nothing is changed unless all of
@@ -141,14 +159,17 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
     pub(crate) fn settle(
         &self,
         tx: TxIndex,
-        written: &[Arc<Slot<K, V, M::Operand>>],
+        written: &Written,
         obligations: &[(K, Operands<M::Operand>)],
     ) -> Result<(), Unsettled<K>> {
         for (key, operands) in obligations {
-            self.resolve(&self.index.slot(key), tx, operands)?;
+            self.resolve(self.slots.intern(key).1, tx, operands)?;
+        }
+        if !written.merges {
+            return Ok(());
         }
         let mut resolved = Vec::new();
-        for slot in written {
+        for slot in written.slots.iter().map(|id| self.slot(*id)) {
             if let Some(operands) = slot.operands_of(tx) {
                 resolved.push((slot, self.resolve(slot, tx, &operands)?));
             }
@@ -184,13 +205,14 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
 
     /// What the committed transactions, those below `end`, made of every key that they wrote, in key order.
     pub(crate) fn outcome(&self, end: TxIndex) -> WriteBatch<K, V> {
-        let listed = self.directory.range(KeyRange::all());
+        let listed = self.slots.all().map(|(_, slot)| slot).filter(|slot| slot.is_listed());
         listed.filter_map(|slot| Some((slot.key().clone(), slot.outcome(end)?))).collect()
     }
 
     /// What the committed transaction `tx` wrote, in key order.
-    pub(crate) fn writes_of(&self, tx: TxIndex, written: &[Arc<Slot<K, V, M::Operand>>]) -> Vec<(K, Op<V>)> {
-        written.iter().filter_map(|slot| Some((slot.key().clone(), slot.outcome(tx + 1)?))).collect()
+    pub(crate) fn writes_of(&self, tx: TxIndex, written: &Written) -> Vec<(K, Op<V>)> {
+        let slots = written.slots.iter().map(|id| self.slot(*id));
+        slots.filter_map(|slot| Some((slot.key().clone(), slot.outcome(tx + 1)?))).collect()
     }
 
     /// Notes that the transaction `tx` is about to walk a range. Relaxed: a hint for whom to validate early; what it

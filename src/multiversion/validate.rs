@@ -1,6 +1,6 @@
 //! Validation: whether what an execution observed is still what it would observe.
 //!
-//! By version first: an answer from the same origin is the same answer. Where the origin differs, by value: an execution
+//! By time first: a slot that has not changed since the run began answers as it did. Then by version: an answer from the same origin is the same answer. Where the origin differs, by value: an execution
 //! that wrote again what had been read invalidates nobody. Existence-only observations depend on existence only.
 //!
 //! A range is validated without walking the state below: that does not change, so whatever came from it is still there
@@ -32,9 +32,10 @@ pub(crate) fn validate<K: Key, V: Value, M: MergeOperator<K, V>>(
     tx: TxIndex,
     reads: &ReadSet<K, V, M::Operand>,
 ) -> Result<(), Conflict<K>> {
-    for (_, read) in reads.points.iter() {
-        let PointRead { slot, origin, seen } = read;
-        if !holds(store, tx, slot, *origin, seen) {
+    for PointRead { slot, origin, seen } in reads.points.iter() {
+        let slot = store.slot(*slot);
+        // What has not changed since the run began has not changed since it looked.
+        if slot.changed_since(reads.began) && !holds(store, tx, slot, *origin, seen) {
             return Err(Conflict { key: slot.key().clone(), in_range: false });
         }
     }
@@ -74,12 +75,12 @@ fn validate_range<K: Key, V: Value, M: MergeOperator<K, V>>(
     range: &RangeRead<K, V, M::Operand>,
 ) -> Result<(), Conflict<K>> {
     for observed in range.observed() {
-        for slot in store.listed(observed) {
+        for slot in store.listed(observed).map(|id| store.slot(id)) {
             if range.hides(slot.key()) {
                 continue;
             }
             let still = match range.entry(slot.key()) {
-                Some(RangeEntry { origin, seen, .. }) => holds(store, tx, &slot, *origin, seen),
+                Some(RangeEntry { origin, seen, .. }) => holds(store, tx, slot, *origin, seen),
                 // Passed over without a trace: no version was visible, and the state below has no such key. So it is
                 // still, unless a version shows one.
                 None => matches!(slot.top(tx), Top::Nothing | Top::Deleted(_)),

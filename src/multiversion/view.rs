@@ -12,6 +12,7 @@ use super::read_set::{PointRead, ReadSet};
 use super::seen::Seen;
 use super::sequential::SequentialSource;
 use super::slot::{Slot, Unread};
+use super::slots::SlotId;
 use super::store::MultiVersionStore;
 use super::validate::validate;
 use super::write_set::{Savepoint, WriteSet, Writes};
@@ -43,10 +44,15 @@ use std::fmt;
 pub struct TxView<'a, K: Key, V: Value, M: MergeOperator<K, V> = NoMerge> {
     pub(super) source: Source<'a, K, V, M>,
     version: Version,
-    /// When the run began, and whether it has since looked at a slot that has changed: until then all its answers come
-    /// from one state and agree.
-    began: u64,
+    /// When the run began, and whether it has since looked at a slot that has changed: until then its answers agree.
+    began: TxIndex,
     unsettled: Cell<bool>,
+    /// How many keys the directory had gained when the run walked its first range, if it has.
+    additions: Cell<Option<u64>>,
+    /// Whether the run is tainted.
+    tainted: Cell<bool>,
+    /// How many calls it makes before it looks whether it is lost.
+    calls_left: Cell<usize>,
     pub(super) run: RefCell<Run<K, V, M::Operand>>,
 }
 
@@ -67,9 +73,6 @@ pub(super) struct Run<K: Key, V: Value, O: Clone> {
     pub(super) writes: WriteSet<K, V, O>,
     pub(super) reads: ReadSet<K, V, O>,
     taint: Option<Taint>,
-    /// Calls since the run began, and when it next looks whether it is lost.
-    calls: usize,
-    next_look: usize,
 }
 
 /// Why the execution's result cannot be used as it is.
@@ -116,18 +119,21 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
     }
 
     fn over(source: Source<'a, K, V, M>, version: Version) -> Self {
-        let run = Run {
-            writes: WriteSet::default(),
-            reads: ReadSet::default(),
-            taint: None,
-            calls: 0,
-            next_look: LOOK_EVERY,
-        };
         let began = match &source {
-            Source::Speculative(store) => store.now(),
+            Source::Speculative(store) => store.frontier().now(),
             Source::Frontier(_) | Source::Sequential(_) => 0, // nothing is recorded, so nothing can disagree
         };
-        Self { source, version, began, unsettled: Cell::new(false), run: RefCell::new(run) }
+        let (writes, reads) = (WriteSet::default(), ReadSet::new(began));
+        Self {
+            source,
+            version,
+            began,
+            unsettled: Cell::new(false),
+            additions: Cell::new(None),
+            tainted: Cell::new(false),
+            calls_left: Cell::new(LOOK_EVERY),
+            run: RefCell::new(Run { writes, reads, taint: None }),
+        }
     }
 
     /// The transaction's place in the block.
@@ -166,21 +172,19 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
         let store = match &self.source {
             Source::Sequential(state) => return state.contains(key).map_err(|error| self.taint(Taint::Base(error))),
             Source::Frontier(store) => {
-                return store
-                    .slot(key)
-                    .exists(self.version.tx, store.base())
-                    .map(|(_, exists)| exists)
-                    .map_err(|unread| self.unread(unread));
+                let (_, slot) = store.slots().intern(key);
+                let exists = slot.exists(self.version.tx, store.base());
+                return exists.map(|(_, exists)| exists).map_err(|unread| self.unread(unread));
             }
             Source::Speculative(store) => store,
         };
-        if let Some(point) = self.run.borrow().reads.points.get(key) {
+        let (id, slot) = store.slots().intern(key);
+        if let Some(point) = self.run.borrow().reads.points.get(id) {
             return Ok(point.seen.exists());
         }
-        let slot = store.slot(key);
         slot.note_reader(self.version.tx);
         let (origin, exists) = slot.exists(self.version.tx, store.base()).map_err(|unread| self.unread(unread))?;
-        self.observe(key, PointRead { slot, origin, seen: Seen::Existence(exists) })?;
+        self.observe(slot, PointRead { slot: id, origin, seen: Seen::Existence(exists) }, false)?;
         Ok(exists)
     }
 
@@ -208,7 +212,7 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
                 Some(Write::Put(value)) => Some(Some(value.clone())),
                 Some(Write::Delete) => Some(None),
                 Some(Write::Merge(_)) => None,
-                None => match run.reads.points.get(&key).map(|point| &point.seen) {
+                None => match self.observed(&run, &key) {
                     Some(Seen::Value(value)) => Some(value.clone()), // depended on already
                     _ => None,
                 },
@@ -269,9 +273,26 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
 
     /// To be told of every slot that was looked at, after the look.
     pub(super) fn looked_at(&self, slot: &Slot<K, V, M::Operand>) {
-        if slot.changed_since(self.began) {
+        let Source::Speculative(store) = &self.source else { return };
+        if slot.changed_since(self.began) || self.additions.get().is_some_and(|before| before != store.additions()) {
             self.unsettled.set(true);
         }
+    }
+
+    /// To be told before the first range is walked.
+    pub(super) fn begin_ranges(&self) {
+        if let (None, Source::Speculative(store)) = (self.additions.get(), &self.source) {
+            self.additions.set(Some(store.additions()));
+        }
+    }
+
+    /// What has been observed of `key`.
+    fn observed<'r>(&self, run: &'r Run<K, V, M::Operand>, key: &K) -> Option<&'r Seen<V>> {
+        let Source::Speculative(store) = &self.source else { return None };
+        if run.reads.points.len() == 0 {
+            return None;
+        }
+        run.reads.points.get(store.slots().find(key)?).map(|point| &point.seen)
     }
 
     /// Whether answers of this run can disagree.
@@ -286,35 +307,40 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
     /// Before every read: a run that is tainted stays so, one whose block stops ends, and one that has read much since
     /// it last looked looks whether what it read still holds, at an amortised cost of one check a read.
     pub(super) fn tick(&self) -> Result<(), ViewError> {
-        let (Source::Speculative(store) | Source::Frontier(store)) = &self.source else {
-            return self.tainted();
-        };
-        self.tainted()?;
+        if self.tainted.get() {
+            return self.run.borrow().taint.as_ref().map_or(Ok(()), |taint| Err(taint.error()));
+        }
+        let (Source::Speculative(store) | Source::Frontier(store)) = &self.source else { return Ok(()) };
         if store.is_interrupted() {
             return Err(self.taint(Taint::Stopped));
         }
-        let mut run = self.run.borrow_mut();
-        run.calls += 1;
-        if run.calls < run.next_look {
-            return Ok(());
+        match self.calls_left.get() {
+            0 => self.look(store),
+            left => {
+                self.calls_left.set(left - 1);
+                Ok(())
+            }
         }
-        run.next_look = run.calls + LOOK_EVERY.max(2 * run.reads.len());
+    }
+
+    /// Looks whether the run is lost, or its block's time over.
+    #[cold]
+    fn look(&self, store: &MultiVersionStore<K, V, M>) -> Result<(), ViewError> {
         if store.is_overdue() {
-            drop(run);
             return Err(self.taint(Taint::Stopped));
         }
+        let run = self.run.borrow();
+        self.calls_left.set(LOOK_EVERY.max(2 * run.reads.len()));
         // A frontier run has an empty read set, which always holds.
         let lost = validate(store, self.version.tx, &run.reads).is_err();
         drop(run);
         if lost { Err(self.taint(Taint::Lost)) } else { Ok(()) }
     }
 
-    fn tainted(&self) -> Result<(), ViewError> {
-        self.run.borrow().taint.as_ref().map_or(Ok(()), |taint| Err(taint.error()))
-    }
-
     /// Marks the run; the first mark stays.
+    #[cold]
     pub(super) fn taint(&self, taint: Taint) -> ViewError {
+        self.tainted.set(true);
         let mut run = self.run.borrow_mut();
         run.taint.get_or_insert(taint).error()
     }
@@ -331,32 +357,37 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
         let store = match &self.source {
             Source::Sequential(state) => return state.get(key).map_err(|error| self.taint(Taint::Base(error))),
             Source::Frontier(store) => {
-                let read = store.slot(key).read::<M>(self.version.tx, store.base());
+                let (_, slot) = store.slots().intern(key);
+                let read = slot.read::<M>(self.version.tx, store.base());
                 return read.map(|(_, value)| value).map_err(|unread| self.unread(unread));
             }
             Source::Speculative(store) => store,
         };
-        let earlier = self.run.borrow().reads.points.get(key).map(|point| (point.slot.clone(), point.seen.clone()));
-        let slot = match earlier {
-            Some((_, Seen::Value(value))) => return Ok(value), // answers repeat
-            Some((slot, Seen::Existence(_))) => slot,
-            None => store.slot(key),
+        let (id, slot) = store.slots().intern(key);
+        let known = match self.run.borrow().reads.points.get(id) {
+            Some(PointRead { seen: Seen::Value(value), .. }) => return Ok(value.clone()), // answers repeat
+            Some(PointRead { seen: Seen::Existence(_), .. }) => true,
+            None => false,
         };
         slot.note_reader(self.version.tx);
         let (origin, value) = slot.read::<M>(self.version.tx, store.base()).map_err(|unread| self.unread(unread))?;
-        self.observe(key, PointRead { slot, origin, seen: Seen::Value(value.clone()) })?;
+        self.observe(slot, PointRead { slot: id, origin, seen: Seen::Value(value.clone()) }, known)?;
         Ok(value)
     }
 
-    /// Records an observation, unless it contradicts an earlier one: then the run is lost.
-    fn observe(&self, key: &K, read: PointRead<K, V, M::Operand>) -> Result<(), ViewError> {
-        self.looked_at(&read.slot);
+    /// Records an observation, of a key of which something is `known` or nothing, unless it contradicts an earlier one: then
+    /// the run is lost.
+    fn observe(&self, slot: &Slot<K, V, M::Operand>, read: PointRead<V>, known: bool) -> Result<(), ViewError> {
+        self.looked_at(slot);
         let mut run = self.run.borrow_mut();
-        if self.is_unsettled() && !run.reads.agrees(key, &read.seen) {
+        if self.is_unsettled() && !run.reads.agrees(slot.key(), Some(read.slot), &read.seen) {
             drop(run);
             return Err(self.taint(Taint::Lost));
         }
-        run.reads.points.insert(key.clone(), read);
+        match known {
+            true => run.reads.points.replace(read),
+            false => run.reads.points.push(slot.key(), read),
+        }
         Ok(())
     }
 
@@ -385,6 +416,14 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
         let mut run = self.run.borrow_mut();
         run.reads.ranges.push(RangeRead::new(range, own));
         run.reads.ranges.len() - 1
+    }
+
+    /// The slot of a key that a walk has come to, if it has one.
+    pub(super) fn known_slot(&self, key: &K) -> Option<SlotId> {
+        match &self.source {
+            Source::Speculative(store) => store.slots().find(key),
+            Source::Frontier(_) | Source::Sequential(_) => None, // nothing is recorded
+        }
     }
 }
 

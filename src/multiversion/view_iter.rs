@@ -7,12 +7,11 @@
 use super::chain::{Origin, Top, Write};
 use super::iterate_set::{End, RangeEntry};
 use super::seen::Seen;
-use super::slot::Slot;
+use super::slots::SlotId;
 use super::view::{Source, Taint, TxView};
 use super::write_set::Writes;
-use super::{MergeOperator, NoMerge, ReadSet, TxIndex, Version, ViewError};
+use super::{MergeOperator, MultiVersionStore, NoMerge, ReadSet, TxIndex, Version, ViewError};
 use crate::kv::{self, DynIter, Key, KeyRange, KvRead, MergeIter, Value};
-use crate::sync::Arc;
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
 
@@ -45,7 +44,7 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
 /// The keys of a range of a [`TxView`]; see [`TxView::keys`].
 pub struct ViewKeys<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V> = NoMerge> {
     view: &'v TxView<'a, K, V, M>,
-    merged: MergeIter<K, Found<K, V, M::Operand>, kv::Error, Walk<'v, 'a, K, V, M>>,
+    merged: MergeIter<K, Found<V, M::Operand>, kv::Error, Walk<'v, 'a, K, V, M>>,
     range: KeyRange<K>,
     own: Writes<K, V, M::Operand>,
     /// The record in the iterate set, made at the first poll.
@@ -59,16 +58,16 @@ pub struct ViewKeys<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V> = NoMerge> 
 pub struct ViewIter<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V> = NoMerge>(ViewKeys<'v, 'a, K, V, M>);
 
 /// What a source has at a key.
-enum Found<K, V, O> {
+enum Found<V, O> {
     Own(Write<V, O>),
-    Versioned(Arc<Slot<K, V, O>>, Origin),
+    Versioned(SlotId, Origin),
     /// An earlier transaction's tombstone. To the merge it is an entry like others, and hides what is older.
     Deleted(Version),
     Estimate(TxIndex),
     Base(V),
 }
 
-type Entry<K, V, O> = Result<(K, Option<Found<K, V, O>>), kv::Error>;
+type Entry<K, V, O> = Result<(K, Option<Found<V, O>>), kv::Error>;
 
 /// One source of a walk.
 enum Walk<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> {
@@ -77,7 +76,8 @@ enum Walk<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> {
         left: KeyRange<K>,
     },
     Listed {
-        slots: Box<dyn DoubleEndedIterator<Item = Arc<Slot<K, V, M::Operand>>> + 'v>,
+        slots: Box<dyn DoubleEndedIterator<Item = SlotId> + 'v>,
+        store: &'v MultiVersionStore<K, V, M>,
         view: &'v TxView<'a, K, V, M>,
     },
     Written(Box<dyn DoubleEndedIterator<Item = (K, Option<V>)> + 'v>),
@@ -88,15 +88,16 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> Walk<'_, '_, K, V, M> {
     fn step(&mut self, end: End) -> Option<Entry<K, V, M::Operand>> {
         match self {
             Walk::Own { writes, left } => step_own(writes, left, end).map(Ok),
-            Walk::Listed { slots, view } => loop {
-                let slot = pull(slots, end)?;
+            Walk::Listed { slots, store, view } => loop {
+                let id = pull(slots, end)?;
+                let slot = store.slot(id);
                 let top = slot.top(view.tx());
-                view.looked_at(&slot);
+                view.looked_at(slot);
                 let found = match top {
                     Top::Nothing => continue, // the state below answers for it
                     Top::Deleted(version) => Found::Deleted(version),
                     Top::Estimate(tx) => Found::Estimate(tx),
-                    Top::Present(origin) => Found::Versioned(Arc::clone(&slot), origin),
+                    Top::Present(origin) => Found::Versioned(id, origin),
                 };
                 return Some(Ok((slot.key().clone(), Some(found))));
             },
@@ -117,7 +118,7 @@ fn step_own<K: Key, V: Value, O: Clone>(
     writes: &Writes<K, V, O>,
     left: &mut KeyRange<K>,
     end: End,
-) -> Option<(K, Option<Found<K, V, O>>)> {
+) -> Option<(K, Option<Found<V, O>>)> {
     let (key, write) = match end {
         End::Front => writes.first_from(left.start.as_ref()),
         End::Back => writes.last_to(left.end.as_ref()),
@@ -155,8 +156,9 @@ impl<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> ViewKeys<'v, 'a, K, V, M>
             }
             match &view.source {
                 Source::Speculative(store) | Source::Frontier(store) => {
+                    view.begin_ranges();
                     let slots = Box::new(store.listed(range.clone()));
-                    sources.push(Walk::Listed { slots, view });
+                    sources.push(Walk::Listed { slots, store, view });
                     sources.push(Walk::Base(store.base().scan(range.clone())));
                 }
                 Source::Sequential(state) => {
@@ -206,7 +208,7 @@ impl<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> ViewKeys<'v, 'a, K, V, M>
         let Some(range) = run.reads.ranges.get(record) else { return Ok(()) };
         let (start, stop) = range.gap(end, to);
         let gap = KeyRange { start, end: stop };
-        if self.view.is_unsettled() && !gap.is_empty() && self.contradicts(&run.reads, record, &gap) {
+        if self.view.is_unsettled() && !gap.is_empty() && self.contradicts(&mut run.reads, record, &gap) {
             drop(run);
             return Err(self.view.taint(Taint::Lost));
         }
@@ -219,25 +221,18 @@ impl<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> ViewKeys<'v, 'a, K, V, M>
         Ok(())
     }
 
-    fn contradicts(&self, reads: &ReadSet<K, V, M::Operand>, record: usize, gap: &KeyRange<K>) -> bool {
-        let mut from = gap.start.as_ref();
-        while let Some((key, point)) = reads.points.first_from(from).filter(|(key, _)| gap.contains(key)) {
-            if point.seen.exists() && !self.own.contains(key) {
-                return true;
-            }
-            from = Bound::Excluded(key);
+    fn contradicts(&self, reads: &mut ReadSet<K, V, M::Operand>, record: usize, gap: &KeyRange<K>) -> bool {
+        let Source::Speculative(store) = &self.view.source else { return false };
+        let points = reads.points.ordered(store.slots());
+        if points.present_in(gap).any(|key| !self.own.contains(key)) {
+            return true;
         }
         let others = reads.ranges.iter().enumerate().filter(|(at, _)| *at != record).map(|(_, range)| range);
         others.flat_map(|range| range.present_in(gap)).any(|key| !self.own.contains(key))
     }
 
     /// Observes what the walk found at `key`; `None` if there is nothing to yield.
-    fn arrive(
-        &self,
-        end: End,
-        key: &K,
-        found: Option<Found<K, V, M::Operand>>,
-    ) -> Result<Option<Option<V>>, ViewError> {
+    fn arrive(&self, end: End, key: &K, found: Option<Found<V, M::Operand>>) -> Result<Option<Option<V>>, ViewError> {
         let (origin, seen) = match found {
             Some(Found::Own(Write::Put(value))) => return Ok(Some(Some(value))),
             Some(Found::Own(Write::Merge(operands))) => {
@@ -247,7 +242,7 @@ impl<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> ViewKeys<'v, 'a, K, V, M>
             Some(Found::Own(Write::Delete)) | None => return Ok(None),
             Some(Found::Deleted(version)) => (Origin::Version(version), Seen::Existence(false)),
             Some(Found::Estimate(tx)) => return Err(self.view.taint(Taint::Blocked(tx))),
-            Some(Found::Versioned(slot, origin)) if self.values => self.read_slot(&slot, origin)?,
+            Some(Found::Versioned(slot, origin)) if self.values => self.read_slot(slot, origin)?,
             Some(Found::Versioned(_, origin)) => (origin, Seen::Existence(true)),
             Some(Found::Base(value)) if self.values => (Origin::Base, Seen::Value(Some(value))),
             Some(Found::Base(_)) => (Origin::Base, Seen::Existence(true)),
@@ -261,10 +256,11 @@ impl<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> ViewKeys<'v, 'a, K, V, M>
     }
 
     /// The value a slot has now. It may differ from what the merge saw when it read ahead, and may be gone.
-    fn read_slot(&self, slot: &Slot<K, V, M::Operand>, origin: Origin) -> Result<(Origin, Seen<V>), ViewError> {
+    fn read_slot(&self, slot: SlotId, origin: Origin) -> Result<(Origin, Seen<V>), ViewError> {
         let (Source::Speculative(store) | Source::Frontier(store)) = &self.view.source else {
             return Ok((origin, Seen::Existence(true)));
         };
+        let slot = store.slot(slot);
         let read = slot.read::<M>(self.view.tx(), store.base());
         let (origin, value) = read.map_err(|unread| self.view.unread(unread))?;
         self.view.looked_at(slot);
@@ -277,7 +273,7 @@ impl<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> ViewKeys<'v, 'a, K, V, M>
         if let Some(range) = run.reads.ranges.get_mut(record) {
             range.push(end, RangeEntry { key: key.clone(), origin, seen: seen.clone() });
         }
-        if !self.view.is_unsettled() || run.reads.agrees(key, seen) {
+        if !self.view.is_unsettled() || run.reads.agrees(key, self.view.known_slot(key), seen) {
             return Ok(());
         }
         drop(run);

@@ -22,7 +22,7 @@ use super::mailbox::Mailbox;
 use super::message::{self, Begin, Failed, Outcome, Resolved, ShardFailure, ToCoordinator, ToShard};
 use super::share::{self, Job};
 use super::transport::{Peer, Transport};
-use crate::executor::{BlockExecutor, Config, Elsewhere, ResolveError};
+use crate::executor::{BlockExecutor, Config, Elsewhere, ResolveError, RunAhead};
 use crate::kv::Op;
 use crate::multiversion::TxIndex;
 use crate::sync::Arc;
@@ -79,7 +79,7 @@ impl Shard {
     /// [`StartError`]; nothing runs then.
     pub fn start<V: RemoteVm>(vm: V, transport: Arc<dyn Transport>, config: ShardConfig) -> Result<Self, StartError> {
         let mut executor = Config::default();
-        (executor.threads, executor.run_ahead) = (config.threads, RUN_AHEAD);
+        (executor.threads, executor.run_ahead, executor.window) = (config.threads, RUN_AHEAD, RunAhead::Fixed);
         let executor = BlockExecutor::with_config(executor).map_err(|error| StartError::Threads(error.to_string()))?;
         let counters = Arc::new(Counters::default());
         let mailbox = Arc::new(Mailbox::new(PACKETS));

@@ -48,6 +48,12 @@ impl Chunk {
         Ok((file.done(), len))
     }
 
+    /// The longest that a file may be whose body takes so many bytes: what does not compress takes a little more.
+    pub(super) fn longest(body: u32) -> u64 {
+        let body = u64::from(body);
+        body + body / 64 + 4096
+    }
+
     /// The bytes it takes, uncompressed.
     pub(super) fn unpacked(&self) -> u32 {
         let entries = self.entries.iter().map(|(key, value)| 8 + key.len() + value.len());

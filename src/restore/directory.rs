@@ -10,7 +10,7 @@
 //! A directory without a manifest is no snapshot, whatever else it holds; the export goes on there when it is made again.
 
 use super::chunk::{Chunk, verify};
-use super::error::{ChunkFault, Error};
+use super::error::{ChunkFault, Error, ManifestFault};
 use super::export::{Cut, Exporter};
 use super::hash::Hash;
 use super::manifest::{ListedChunk, Manifest};
@@ -21,11 +21,13 @@ use super::tree::StateTree;
 use crate::kv::{KvRead, KvStore};
 use bytes::Bytes;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 const MANIFEST: &str = "manifest";
 const UNFINISHED: &str = "unfinished";
+/// What is longer than this is not read: some ten million chunks.
+const LONGEST_MANIFEST: u64 = 1 << 30;
 
 /// How far an export or a restore has come: entries and chunks done, and entries there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +64,7 @@ where
     let mut report = |manifest: &Manifest| step(Step { entries: manifest.entries, of, chunks: manifest.len() });
     let mut spine = Spine::new(version);
     while let Some(chunk) = kept_chunk(dir, &exporter.manifest(), &mut spine)? {
-        exporter.skip(chunk);
+        exporter.skip(chunk, spine.clone());
     }
     report(&exporter.manifest());
     while let Some(chunk) = exporter.next_chunk()? {
@@ -85,7 +87,7 @@ where
 /// [`Error::Directory`] if there is none, [`Error::Manifest`] if it is not one, [`Error::Io`].
 pub fn read_manifest(dir: &Path) -> Result<Manifest, Error> {
     let what = "it holds no manifest, so it is no snapshot, or one whose export was interrupted";
-    let bytes = read_file(&dir.join(MANIFEST))?.ok_or(Error::Directory { path: dir.to_owned(), what })?;
+    let bytes = read_list(&dir.join(MANIFEST))?.ok_or(Error::Directory { path: dir.to_owned(), what })?;
     Manifest::decode(bytes).map_err(Error::Manifest)
 }
 
@@ -111,7 +113,8 @@ where
     if !restorer.is_complete() {
         for chunk in restorer.next_chunk()..restorer.manifest().len() {
             let missing = Error::Chunk { chunk, cause: ChunkFault::Missing };
-            let file = read_file(&chunk_path(dir, chunk))?.ok_or(missing)?;
+            let listed = restorer.manifest().chunk(chunk).map_or(0, |listed| listed.bytes);
+            let file = read_chunk(dir, chunk, listed)?.ok_or(missing)?;
             restorer.add_chunk(chunk, file)?;
             report(&restorer);
         }
@@ -124,11 +127,11 @@ fn claim(dir: &Path, manifest: &Manifest, cut: Cut) -> Result<(), Error> {
     let refused = |what| Error::Directory { path: dir.to_owned(), what };
     fs::create_dir_all(dir).map_err(Error::io(dir))?;
     if dir.join(MANIFEST).exists() {
-        return Err(refused("it holds a whole snapshot"));
+        return Err(refused("it holds a whole snapshot: export into another directory"));
     }
     let size = (cut.chunk_bytes as u64).to_le_bytes();
     let claim: Bytes = [&manifest.encode()[..], &size].concat().into();
-    match read_file(&dir.join(UNFINISHED))? {
+    match read_list(&dir.join(UNFINISHED))? {
         Some(other) if other == claim => Ok(()),
         Some(_) => Err(refused("it holds an unfinished export of another state or of other chunks: remove it first")),
         None if fs::read_dir(dir).map_err(Error::io(dir))?.any(|file| !is_part(&file)) => {
@@ -145,7 +148,7 @@ fn is_part(file: &io::Result<fs::DirEntry>) -> bool {
 
 /// The chunk that comes after those of `manifest`, if it is there and right.
 fn kept_chunk(dir: &Path, manifest: &Manifest, spine: &mut Spine) -> Result<Option<ListedChunk>, Error> {
-    let Some(file) = read_file(&chunk_path(dir, manifest.len()))? else { return Ok(None) };
+    let Some(file) = read_chunk(dir, manifest.len(), u32::MAX)? else { return Ok(None) };
     let digest = Hash::of(&file);
     let Ok(chunk) = Chunk::decode(file, u32::MAX) else { return Ok(None) };
     let Ok(verified) = verify(&chunk, spine, &manifest.root) else { return Ok(None) };
@@ -162,13 +165,31 @@ fn chunk_path(dir: &Path, index: u32) -> PathBuf {
     dir.join(format!("chunk-{index:08}"))
 }
 
-/// The contents of a file, if it is there.
-fn read_file(path: &Path) -> Result<Option<Bytes>, Error> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes.into())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io(path)(error)),
+/// The contents of a file, if it is there. One that is longer than `limit` is not read.
+fn read_file(path: &Path, limit: u64, longer: impl FnOnce(u64) -> Error) -> Result<Option<Bytes>, Error> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(Error::io(path))?,
+    };
+    let size = file.metadata().map_err(Error::io(path))?.len();
+    let mut bytes = Vec::new();
+    if size <= limit {
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::io(path))?;
     }
+    let size = size.max(bytes.len() as u64);
+    if size > limit { Err(longer(size)) } else { Ok(Some(bytes.into())) }
+}
+
+/// The file of chunk `index`, whose body says or is listed to take `body` bytes.
+fn read_chunk(dir: &Path, index: u32, body: u32) -> Result<Option<Bytes>, Error> {
+    let limit = Chunk::longest(body);
+    let longer = |size| Error::Chunk { chunk: index, cause: ChunkFault::TooLarge { size, limit } };
+    read_file(&chunk_path(dir, index), limit, longer)
+}
+
+/// What `path`, a manifest or the claim of one, holds.
+fn read_list(path: &Path) -> Result<Option<Bytes>, Error> {
+    read_file(path, LONGEST_MANIFEST, |_| Error::Manifest(ManifestFault::Malformed("it is longer than any")))
 }
 
 /// Writes a file that has its name only once it is whole and on the disk.

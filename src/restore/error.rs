@@ -55,8 +55,8 @@ pub enum Error {
         /// Chunks the manifest names.
         chunks: u32,
     },
-    /// The store to restore into holds something that is no restore. Nothing was changed.
-    #[error("the store is not empty, and what it holds was not restored from a snapshot")]
+    /// The store to restore into holds something that is no restore, or has gone on since. Nothing was changed.
+    #[error("the store is not empty, and what it holds is no restore, or has changed since")]
     NotEmpty,
     /// The store holds a restore that is another one. Nothing was changed.
     #[error("the store holds another restore: {0}")]

@@ -1,10 +1,11 @@
 //! Cutting one version of a state into chunks.
 
-use super::chunk::Chunk;
+use super::chunk::{Chunk, verify};
 use super::error::{ChunkFault, Error};
 use super::hash::Hash;
 use super::manifest::{ListedChunk, Manifest};
 use super::node::Leaf;
+use super::spine::{Records, Spine};
 use super::tree::StateTree;
 use super::walk::Leaves;
 use super::witness::Witness;
@@ -39,7 +40,7 @@ pub struct ExportedChunk {
 /// Gives the chunks of one version of a state, one after the other.
 ///
 /// It reads one immutable snapshot, so blocks may go on committing, and old versions may be pruned meanwhile. It holds one
-/// chunk at a time.
+/// chunk at a time, and verifies each as a restore will: what it gives is right, or it is an error.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -75,6 +76,8 @@ pub struct Exporter<R> {
     tree: StateTree<R>,
     cut: Cut,
     leaves: Leaves<R>,
+    /// The right edge of what was given so far.
+    spine: Spine,
     manifest: Manifest,
 }
 
@@ -87,11 +90,12 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> Exporter<R> {
         let root = tree.root(version)?;
         let leaves = tree.leaves(version, None);
         let manifest = Manifest { version, root, entries: 0, bytes: 0, chunks: Vec::new() };
-        Ok(Self { tree, cut, leaves, manifest })
+        Ok(Self { tree, cut, leaves, spine: Spine::new(version), manifest })
     }
 
-    /// Goes on after `chunk`, which has been exported before.
-    pub(super) fn skip(&mut self, chunk: ListedChunk) {
+    /// Goes on after `chunk`, which has been exported before, and comes to `spine` with those before it.
+    pub(super) fn skip(&mut self, chunk: ListedChunk, spine: Spine) {
+        self.spine = spine;
         self.leaves = self.tree.leaves(self.manifest.version, Some(chunk.last));
         self.list(chunk);
     }
@@ -99,7 +103,8 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> Exporter<R> {
     /// The next chunk; `None` after the last.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::Damaged`]; [`Error::Chunk`] if an entry is larger than a chunk can hold.
+    /// [`Error::Read`]; [`Error::Damaged`] if the tree is, or the entries in it are not those of its root;
+    /// [`Error::Chunk`] if an entry is larger than a chunk can hold.
     pub fn next_chunk(&mut self) -> Result<Option<ExportedChunk>, Error> {
         let mut entries = Vec::new();
         let mut ends: Option<(Hash, Hash)> = None;
@@ -112,16 +117,27 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> Exporter<R> {
             ends = Some((ends.map_or(path, |(first, _)| first), path));
             entries.push((key, value));
         }
-        let Some((first, last)) = ends else { return Ok(None) };
+        let Some((first, last)) = ends else { return self.whole().map(|()| None) };
         let index = self.manifest.len();
         let refused = |cause: ChunkFault| Error::Chunk { chunk: index, cause };
         let proof = Witness::read(&self.tree.state, self.manifest.version, last)?.range_proof()?;
         let proof = borsh::to_vec(&proof).map_err(|error| Error::Proof(error.to_string()))?.into();
         let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-        let (file, bytes) = Chunk { index, proof, entries }.encode(self.cut.level).map_err(refused)?;
+        let chunk = Chunk { index, proof, entries };
+        let wrong = |cause| Error::Damaged(format!("chunk {index} of its leaves: {cause}"));
+        self.spine = verify(&chunk, &self.spine, &self.manifest.root).map_err(wrong)?.spine;
+        let (file, bytes) = chunk.encode(self.cut.level).map_err(refused)?;
         let listed = ListedChunk { first, last, entries: count, bytes, digest: Hash::of(&file) };
         self.list(listed.clone());
         Ok(Some(ExportedChunk { listed, file }))
+    }
+
+    /// Checks that the leaves so far are all.
+    fn whole(&self) -> Result<(), Error> {
+        if self.spine.clone().close(&mut Records::new()) == self.manifest.root {
+            return Ok(());
+        }
+        Err(Error::Damaged("its leaves are not all there".into()))
     }
 
     fn list(&mut self, chunk: ListedChunk) {
@@ -135,7 +151,7 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> Exporter<R> {
         self.manifest.clone()
     }
 
-    /// How many entries there are in all. One read.
+    /// How many entries there are in all.
     ///
     /// # Errors
     /// As [`new`](Self::new).

@@ -9,12 +9,14 @@ const EMPTY: [u8; 32] = *b"SPARSE_MERKLE_PLACEHOLDER_HASH__";
 /// Nibbles of a path.
 pub(super) const NIBBLES: usize = 64;
 
-/// A SHA-256 hash: a state root, the hash of a key, the digest of a chunk. Written as 64 hexadecimal digits.
+/// A SHA-256 hash: a state root, the hash of a key, the digest of a chunk. Written as 64 hexadecimal digits; read with or
+/// without 0x before them.
 ///
 /// ```
 /// use cachekv::restore::Hash;
 /// let hash = Hash::of(b"abc");
 /// assert_eq!(hash.to_string().parse(), Ok(hash));
+/// assert_eq!(format!("0x{hash}").parse(), Ok(hash));
 /// assert!("nonsense".parse::<Hash>().is_err());
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,6 +101,7 @@ impl FromStr for Hash {
 
     fn from_str(digits: &str) -> Result<Self, NotAHash> {
         let mut bytes = [0; 32];
+        let digits = digits.strip_prefix("0x").unwrap_or(digits);
         let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
         if pairs.len() != 32 || !rest.is_empty() {
             return Err(NotAHash);

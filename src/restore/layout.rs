@@ -40,6 +40,11 @@ pub(super) fn node(version: u64, path: &Hash, nibbles: usize) -> Bytes {
     key.into()
 }
 
+/// Whether `key` may be that of a node.
+pub(super) fn is_node(key: &Bytes) -> bool {
+    key.starts_with(b"\xff\xffN")
+}
+
 /// The key of the list of nodes that `version` made stale.
 pub(super) fn stale(version: u64) -> Bytes {
     [&b"\xff\xffS"[..], &version.to_be_bytes()].concat().into()

@@ -2,7 +2,7 @@
 //!
 //! It holds what is needed to verify the next chunk, the right edge of the tree; so a restore goes on where the store
 //! says, and nothing has to be found out from nodes. A store whose record is not complete is a part of a state, and no
-//! command but the restore itself may use it.
+//! command but the restore itself may use it. The record ends with its digest.
 
 use super::codec::{Malformed, Reader, Writer};
 use super::error::Error;
@@ -91,12 +91,17 @@ impl Progress {
         #[expect(clippy::cast_possible_truncation, reason = "at most 64")]
         record.u8(self.spine.open.len() as u8);
         self.spine.open.iter().for_each(|inner| inner.write(&mut record));
-        record.done()
+        let record = record.done();
+        [&record[..], Hash::of(&record).bytes()].concat().into()
     }
 
     fn decode(record: Bytes) -> Result<Self, Malformed> {
         let flag = |byte| if byte < 2 { Ok(byte == 1) } else { Err(Malformed) };
-        let mut record = Reader::new(record);
+        let end = record.len().checked_sub(32).ok_or(Malformed)?;
+        if Hash::of(&record.slice(..end)).bytes() != record.slice(end..).as_ref() {
+            return Err(Malformed); // the nodes that are to be made from it could not tell
+        }
+        let mut record = Reader::new(record.slice(..end));
         if record.u8()? != FORMAT {
             return Err(Malformed);
         }

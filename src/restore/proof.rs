@@ -44,8 +44,9 @@ impl Proof {
     /// # Errors
     /// [`Error::Proof`] if it does not follow.
     pub fn verify(&self, root: &Hash) -> Result<(), Error> {
-        let (root, key) = (RootHash(*root.bytes()), KeyHash(*Hash::of(&self.key).bytes()));
-        self.proof.verify(root, key, self.value.as_ref()).map_err(|error| Error::Proof(error.to_string()))
+        let (trusted, key) = (RootHash(*root.bytes()), KeyHash(*Hash::of(&self.key).bytes()));
+        let wrong = |_| Error::Proof(format!("what it says of its key does not lead to the root {root}"));
+        self.proof.verify(trusted, key, self.value.as_ref()).map_err(wrong)
     }
 
     /// The proof as `jmt` has it.

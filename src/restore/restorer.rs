@@ -27,6 +27,7 @@ const LIMIT: u32 = 1 << 30;
 ///   [`StateTree::open`](super::StateTree::open) of the store is refused.
 /// * After a failure or a stop at any moment, [`open`](Self::open) goes on where the store says.
 ///
+/// Nobody else may write to the stores meanwhile. Dropped, it waits until what is being written is.
 /// Memory is bounded by a few times the size of a chunk and does not grow with the state. [`Exporter`](super::Exporter) has an example.
 #[derive(Debug)]
 pub struct Restorer<S: KvStore<Key = Bytes, Value = Bytes>> {
@@ -85,8 +86,8 @@ impl<S: KvStore<Key = Bytes, Value = Bytes>> Restorer<S> {
     ///
     /// # Errors
     /// [`Error::WrongRoot`] if `manifest` is of another root, [`Error::Manifest`] if it contradicts itself;
-    /// [`Error::NotEmpty`] and [`Error::OtherRestore`] if a store holds something else; [`Error::Read`] and
-    /// [`Error::Damaged`]. No store is changed.
+    /// [`Error::NotEmpty`] and [`Error::OtherRestore`] if a store holds something else, has gone on since it was restored, or
+    /// is complete beside one that lacks chunks; [`Error::Read`] and [`Error::Damaged`]. No store is changed.
     pub fn open(target: Target<S>, root: Hash, manifest: Manifest) -> Result<Self, Error> {
         if manifest.root != root {
             return Err(Error::WrongRoot { expected: root, found: manifest.root });
@@ -216,6 +217,9 @@ impl<S: KvStore<Key = Bytes, Value = Bytes>> Restorer<S> {
         if chunk.entries.len() != listed.entries as usize {
             let entries = if chunk.entries.is_empty() { ChunkFault::Empty } else { ChunkFault::NotAsListed("entries") };
             return Err(entries);
+        }
+        if chunk.unpacked() != listed.bytes {
+            return Err(ChunkFault::NotAsListed("bytes"));
         }
         let unpacked = Instant::now();
         let verified = verify(&chunk, &self.position.spine, &self.root)?;

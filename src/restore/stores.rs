@@ -3,7 +3,8 @@
 //!
 //! With two stores, each chunk is committed to the values first and to the tree second, each with its own progress. So at
 //! every moment the values are as far as the tree or one chunk further, and a restore goes on from the smaller of the two;
-//! a store without progress means from the start. What is written twice is the same both times.
+//! a store without progress means from the start. What is written twice is the same both times. A store that is complete
+//! may have been used since, and is not written again: beside one that lacks more than the end, nothing goes on.
 
 use super::error::Error;
 use super::hash::Hash;
@@ -122,8 +123,12 @@ where
 {
     let start = Position { complete: false, chunks: 0, spine: Spine::new(manifest.version) };
     let positions: Result<Vec<_>, _> = stores.iter().map(|part| part.position(root, manifest.version)).collect();
-    let positions = positions?.into_iter().map(|position| position.unwrap_or_else(|| start.clone()));
-    let position = positions.min_by_key(|position| (position.complete, position.chunks)).unwrap_or(start);
+    let positions: Vec<_> = positions?.into_iter().map(|position| position.unwrap_or_else(|| start.clone())).collect();
+    let used = positions.iter().any(|position| position.complete);
+    let position = positions.into_iter().min_by_key(|position| (position.complete, position.chunks)).unwrap_or(start);
+    if used && !position.complete && position.chunks < manifest.len() {
+        return Err(Error::OtherRestore("which is complete here and not in the store beside it".into()));
+    }
     let listed = position.chunks.checked_sub(1).map(|last| manifest.chunk(last).map(|chunk| chunk.last));
     match listed {
         Some(last) if !position.complete && last != position.spine.end() => {

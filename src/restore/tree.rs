@@ -29,8 +29,8 @@ const LISTS: usize = 16;
 /// the next version, to be committed together with the batch. All keys of the store take part but those that begin with
 /// [`RESERVED`](super::RESERVED).
 ///
-/// A version is needed by nobody once `keep` newer ones exist, and its records are deleted as far as no kept version
-/// shares them.
+/// Versions are counted by their numbers, and numbers may be left out. One that is `keep` or more below the newest is needed
+/// by nobody, and its records are deleted as far as no kept version shares them.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -55,6 +55,8 @@ const LISTS: usize = 16;
 pub struct StateTree<R> {
     pub(super) state: R,
     versions: Option<Versions>,
+    /// Whether the state has the record of a restore, and is still what was restored.
+    restored: bool,
 }
 
 /// The versions of a tree: those that have a root to be read.
@@ -86,30 +88,32 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> StateTree<R> {
     /// # Errors
     /// [`Error::Unfinished`] if the state is a part of one that is being restored; [`Error::Damaged`].
     pub fn open(state: R) -> Result<Self, Error> {
-        check_finished(&state)?;
+        let restored = finished(&state)?.is_some();
         let versions = state.get(&layout::VERSIONS)?.map(Versions::decode).transpose();
         let versions = versions.map_err(|_| Error::Damaged("no list of versions".into()))?;
-        Ok(Self { state, versions })
+        Ok(Self { state, versions, restored })
     }
 
-    /// The versions whose root can be asked for, from the oldest kept on; `None` for a state without a tree.
+    /// The versions whose root can be asked for, from the oldest kept on, but for those left out; `None` for a state without
+    /// a tree.
     pub fn versions(&self) -> Option<RangeInclusive<u64>> {
         self.versions.map(|Versions { oldest, latest }| oldest..=latest)
     }
 
-    /// The newest version, or `version` if it can be asked for.
+    /// The newest version, or `version` if it can be asked for: if it is kept, and was not left out.
     ///
     /// # Errors
-    /// [`Error::NoTree`], [`Error::NoVersion`].
+    /// [`Error::NoTree`], [`Error::NoVersion`], [`Error::Read`].
     pub fn version(&self, version: Option<u64>) -> Result<u64, Error> {
         let Versions { oldest, latest } = self.versions.ok_or(Error::NoTree)?;
+        let there = |version| self.state.get(&layout::node(version, &Hash::EMPTY, 0)).map(|root| root.is_some());
         match version.unwrap_or(latest) {
-            version if (oldest..=latest).contains(&version) => Ok(version),
+            version if version == latest || (oldest..latest).contains(&version) && there(version)? => Ok(version),
             version => Err(Error::NoVersion { version, oldest, latest }),
         }
     }
 
-    /// The root of the state after block `version`. One read.
+    /// The root of the state after block `version`. One or two reads.
     ///
     /// # Errors
     /// [`Error::NoTree`], [`Error::NoVersion`], [`Error::Read`], [`Error::Damaged`].
@@ -117,7 +121,7 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> StateTree<R> {
         self.root_node(version).map(|node| node.hash())
     }
 
-    /// How many entries the state had after block `version`. One read; errors as [`root`](Self::root).
+    /// How many entries the state had after block `version`. One or two reads; errors as [`root`](Self::root).
     pub fn entries(&self, version: u64) -> Result<u64, Error> {
         self.root_node(version).map(|node| node.leaves())
     }
@@ -133,6 +137,9 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> StateTree<R> {
 
     /// The root after `block`, and the records to commit with it; versions that are not among the newest `keep` (1 at
     /// least) go. Nothing is written.
+    ///
+    /// The records are right over the state that this tree was opened on, and no other: between that snapshot and their
+    /// commit nothing else may be committed. A state that was restored is one like any other from then on.
     ///
     /// Reads the nodes on the paths of the block's keys, on all cores of the current `rayon` pool. A state that has
     /// entries and no tree yet is read entirely, once, and held in memory meanwhile.
@@ -151,7 +158,7 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> StateTree<R> {
         let root = self.root_node(latest)?;
         let changes = changes(block);
         let (root, output) = Update { state: &self.state, version }.run(latest, &root, &changes)?;
-        let kept = Versions { oldest: oldest.max((version + 1).saturating_sub(keep.max(1))), latest: version };
+        let kept = Versions { oldest: oldest.max(version.saturating_sub(keep.saturating_sub(1))), latest: version };
         let records = self.records(&kept, output)?;
         Ok(TreeUpdate { root, records })
     }
@@ -195,11 +202,15 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> StateTree<R> {
         }
         records.extend(output.nodes.into_iter().map(|(key, record)| (key, Op::Put(record))));
         records.push((layout::VERSIONS, Op::Put(kept.encode())));
+        if self.restored {
+            records.push((layout::RESTORE, Op::Delete)); // from here on it is another state
+        }
         Ok(records.into_iter().collect())
     }
 
     fn root_node(&self, version: u64) -> Result<Node, Error> {
-        read(&self.state, self.version(Some(version))?, &Hash::EMPTY, 0)
+        self.version(Some(version))?;
+        read(&self.state, version, &Hash::EMPTY, 0)
     }
 
     /// The leaves of a version that come after `after`, in the order of their paths.
@@ -216,9 +227,17 @@ pub fn check_finished<R>(state: &R) -> Result<(), Error>
 where
     R: KvRead<Key = Bytes, Value = Bytes>,
 {
+    finished(state).map(drop)
+}
+
+/// The record of the restore that `state` comes from, if it does, and has not gone on since.
+fn finished<R>(state: &R) -> Result<Option<Progress>, Error>
+where
+    R: KvRead<Key = Bytes, Value = Bytes>,
+{
     match Progress::read(state)? {
         Some(progress) if !progress.complete => Err(Error::Unfinished { root: progress.root, chunks: progress.chunks }),
-        _ => Ok(()),
+        progress => Ok(progress),
     }
 }
 
@@ -274,7 +293,8 @@ fn decode_stale(list: Bytes) -> Result<Vec<Bytes>, Error> {
     let mut list = Reader::new(list);
     let mut nodes = Vec::new();
     while list.left() > 0 {
-        nodes.push(list.sized().map_err(|_| Error::Damaged("no list of stale nodes".into()))?);
+        let node = list.sized().ok().filter(layout::is_node);
+        nodes.push(node.ok_or_else(|| Error::Damaged("no list of stale nodes".into()))?);
     }
     Ok(nodes)
 }

@@ -92,6 +92,7 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> Update<'_, R> {
         };
         match read(self.state, child.version, &path, depth)? {
             Node::Empty => Err(damaged(&path, depth)),
+            Node::Leaf(old) if old.hash != child.hash => Err(damaged(&path, depth)),
             Node::Leaf(old) => {
                 let mut leaves: Vec<&Leaf> = puts.collect();
                 let changed = changes.binary_search_by(|change| change.path.cmp(&old.path)).is_ok();
@@ -188,7 +189,7 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> Update<'_, R> {
             }
         }
         match inner.only() {
-            None if inner.leaves() == 0 => return Ok(Subtree::Empty),
+            None if inner.iter().next().is_none() => return Ok(Subtree::Empty),
             Some((nibble, child)) if child.is_leaf() => {
                 if let Some(leaf) = leaves.pop() {
                     return Ok(Subtree::Leaf(leaf));

@@ -26,8 +26,15 @@ const LINES: usize = 500;
 const FUNCTION_LINES: usize = 70;
 
 /// Names that only the facade may take from elsewhere.
-const FACADE_ONLY: &[&str] =
-    &["parking_lot", "arc_swap", "crossbeam_skiplist", "std::sync::atomic", "std::sync::Mutex", "std::sync::RwLock"];
+const FACADE_ONLY: &[&str] = &[
+    "parking_lot",
+    "arc_swap",
+    "boxcar",
+    "crossbeam_skiplist",
+    "std::sync::atomic",
+    "std::sync::Mutex",
+    "std::sync::RwLock",
+];
 
 struct Source {
     room: String,

@@ -195,10 +195,34 @@ fn what_cannot_be_restored_is_refused() {
     assert_eq!(contents(&dir.path().join("it")), before);
     let other = "1".repeat(64);
     assert!(refused(dir.path(), &format!("snapshot restore --from snap --db x --root {other}"), 1).contains(&other));
+    assert!(!dir.path().join("x").exists(), "a file is left of it");
+    refused(dir.path(), &format!("snapshot restore --from snap --db x --tree-db x --root {root}"), 2);
+    assert!(refused(dir.path(), "snapshot export --db it --out snap", 2).contains("another directory"));
     fs::remove_file(dir.path().join("snap/manifest")).unwrap();
     let said = refused(dir.path(), &format!("snapshot restore --from snap --db x --root {root}"), 2);
     assert!(said.contains("no manifest"), "{said}");
     refused(dir.path(), "snapshot export --db nowhere --out x", 3);
+}
+
+/// A store that has gone on is another state, whether its tree noticed or there is none: a restore says so, and does not
+/// call it restored.
+#[test]
+fn a_store_that_went_on_is_not_restored_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = made(dir.path(), "--accounts 100 --txns 50");
+    let exported = good(dir.path(), "snapshot export --db it --out snap");
+    assert!(exported.contains(" in 1 chunk, verified"), "{exported}");
+    for (place, why) in [("--db one", "has changed since"), ("--db values --only values", "at block 4 by now")] {
+        let restore = format!("snapshot restore --from snap --root 0x{root} {place}");
+        good(dir.path(), &restore);
+        assert!(good(dir.path(), &restore).contains("all of them before"));
+        good(
+            dir.path(),
+            &format!("run --blocks 1 --txns 50 --work 0 --readers 0 {}", place.replace(" --only values", "")),
+        );
+        let said = refused(dir.path(), &restore, 2);
+        assert!(said.contains(why), "{said}");
+    }
 }
 
 /// Killed at any moment, a restore goes on and ends with what an undisturbed one ends with, byte for byte.

@@ -3,7 +3,7 @@
 
 use crate::oracle::{self, Expected, State};
 use crate::script::{Bounded, Interpreter, Key, Script, Value, block};
-use cachekv::executor::{BlockExecutor, BlockOutput, Config, Options, execute_sequentially};
+use cachekv::executor::{BlockExecutor, BlockOutput, Config, Options, RunAhead, execute_sequentially};
 use cachekv::kv::{KvRead, KvStore, MemStore, Op};
 use proptest::prelude::*;
 use std::ops::ControlFlow;
@@ -13,13 +13,14 @@ type Output = BlockOutput<Key, Value, crate::script::Output>;
 
 /// One executor for each number of threads, kept: blocks follow each other on one pool as they do in use.
 static EXECUTORS: LazyLock<Vec<BlockExecutor>> = LazyLock::new(|| {
-    let executor = |threads| {
+    let executor = |(threads, window)| {
         let mut config = Config::default();
-        config.threads = threads;
+        (config.threads, config.window) = (threads, window);
         config.run_ahead = if threads % 2 == 0 { 32 } else { 2 };
         BlockExecutor::with_config(config).unwrap()
     };
-    [1, 2, 3, 4, 8].map(executor).into()
+    let adaptive = [1, 2, 3, 4].map(|threads| (threads, RunAhead::Adaptive));
+    adaptive.into_iter().chain([3, 8].map(|threads| (threads, RunAhead::Fixed))).map(executor).collect()
 });
 
 fn applied(state: &State, output: &Output) -> State {

@@ -154,6 +154,40 @@ fn a_contract_passes_on_what_it_has() {
     assert_eq!(balance(&state, purse), Some(0));
 }
 
+#[test]
+fn what_a_contract_has_is_known_to_whoever_asks() {
+    for era in [HOMESTEAD, BYZANTIUM, LONDON, CANCUN] {
+        let (purse, watcher, spender) = (addr(1), addr(2), addr(3));
+        let meet = send(push_address(purse), push(word(0)));
+        let watch = sstore(argument(), [push_address(purse), vec![op::BALANCE]].concat());
+        let create = [push(word(0)), push(word(0)), push(word(7)), vec![op::CREATE, op::POP]].concat();
+        let nothing = [push(word(0)), push(word(0)), push(word(0)), push(word(0))].concat();
+        let borrow = [nothing, push(word(3)), push_address(purse), push(word(50_000)), vec![op::CALLCODE]].concat();
+        let left = sstore(argument(), vec![op::ADDRESS, op::BALANCE]);
+        let mut made = Made::new(era);
+        made.contract(purse, 17, vec![op::STOP]);
+        made.contract(watcher, 0, [slow(), meet, watch].concat());
+        made.contract(spender, 100, [create, borrow, vec![op::POP], left].concat());
+        for round in 0..15 {
+            let (a, b, heir) = (made.rich(10 + 2 * round), made.rich(11 + 2 * round), addr(100 + round));
+            made.contract(heir, 5, [push_address(purse), vec![op::SELFDESTRUCT]].concat());
+            made.pay(a, purse, 1_000).gas_limit = 50_000;
+            made.call(b, watcher, round);
+            made.call(a, spender, round);
+            made.call(b, heir, 0);
+        }
+        let state = made.check();
+        let seen = |whose, at| slot(&state, whose, at).to::<u64>();
+        assert_eq!([seen(watcher, 0), seen(watcher, 1), seen(watcher, 14)], [1_017, 2_022, 15_087]);
+        assert_eq!(
+            [seen(spender, 0), seen(spender, 13), seen(spender, 14)],
+            [93, 2, 2],
+            "seven for each, while there is"
+        );
+        assert_eq!((balance(&state, purse), balance(&state, spender)), (Some(15_092), Some(2)));
+    }
+}
+
 /// A set code transaction of `from` by which `authority` delegates to `to`.
 fn delegate(made: &mut Made, from: Address, authority: Address, to: Address) {
     made.tx(from, TxKind::Call(addr(999)), 0, Vec::new());
@@ -210,6 +244,29 @@ fn accounts_that_do_not_exist_delegate() {
     let state = made.check();
     let what = |index| (has_code(&state, addr(index)), state[&addr(index)].nonce, slot(&state, addr(index), 0));
     assert_eq!([what(100), what(101), what(102)], [(true, 1, word(0)), (true, 1, word(1)), (false, 1, word(0))]);
+}
+
+#[test]
+fn a_delegate_does_not_find_what_was_stored_before_a_destruction() {
+    let (maker, counter) = (addr(1), addr(2));
+    let die = vec![op::CALLER, op::SELFDESTRUCT];
+    let mortal = maker.create2_from_code(B256::ZERO, &die);
+    let mut made = Made::new(PRAGUE);
+    made.contract(maker, 0, factory());
+    made.contract(counter, 0, count(push(word(0))));
+    made.account(mortal, 5).storage = [(word(0), word(40)), (word(7), word(7))].into();
+    let from = made.rich(10);
+    made.tx(from, TxKind::Call(maker), 3, die); // there and gone, in one transaction
+    made.pay(from, mortal, 5);
+    delegate(&mut made, from, mortal, counter);
+    for index in 11..20 {
+        let other = made.rich(index);
+        made.call(other, mortal, 0);
+        made.pay(other, mortal, 1).gas_limit = 100_000;
+    }
+    let state = made.check();
+    assert_eq!(state[&mortal].storage, [(word(0), word(18))].into());
+    assert_eq!(balance(&state, mortal), Some(14));
 }
 
 #[test]

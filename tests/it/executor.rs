@@ -2,7 +2,7 @@
 
 use crate::acts::*;
 use crate::unreadable::Unreadable;
-use cachekv::executor::{BaseError, BlockExecutor, Cause, Commit, Config, Options, execute_sequentially};
+use cachekv::executor::{BaseError, BlockExecutor, Cause, Commit, Config, Options, RunAhead, execute_sequentially};
 use cachekv::kv::{MemSnapshot, Op};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -61,6 +61,19 @@ fn a_run_ahead_of_nothing_is_one_of_one() {
     let block: Vec<Act> = (0..50).map(|_| increment(1)).collect();
     let stats = executor.execute(&base(&BASE), &block, &Acts).unwrap().stats;
     assert_eq!((stats.executions, stats.frontier_executions), (50, 50));
+}
+
+/// The window is told: it never is empty, and fixed it is as wide as it was given.
+#[test]
+fn the_width_of_the_window_is_told() {
+    let block: Vec<Act> = (0..50).map(|_| increment(1)).collect();
+    let windows = |window| {
+        let mut config = Config::default();
+        (config.threads, config.run_ahead, config.window) = (3, 5, window);
+        BlockExecutor::with_config(config).unwrap().execute(&base(&BASE), &block, &Acts).unwrap().stats.windows
+    };
+    assert_eq!(windows(RunAhead::Fixed), 50 * 15);
+    assert!((50..50 * 15).contains(&windows(RunAhead::Adaptive)));
 }
 
 /// cosmos-sdk #26583: a block was done while a validation was in flight, and updates were lost.

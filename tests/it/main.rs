@@ -10,6 +10,7 @@ mod acts;
 mod architecture;
 /// The cache-wrapped store, promise by promise.
 mod cachekv;
+mod cachekv_copies;
 /// What others' cache layers get wrong.
 mod cachekv_failures;
 /// The cache-wrapped store against ordered maps.

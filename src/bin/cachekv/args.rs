@@ -128,7 +128,7 @@ fn asked_for() -> String {
 fn one_line(error: &str, command: &str) -> String {
     let said = error.lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
     let words: Vec<_> = said.map(str::trim).filter(|line| !line.is_empty()).collect();
-    let said = words.join("; ");
+    let said = words.join("; ").replace(":; ", ": ");
     format!("{}; see `cachekv {command} --help`", said.strip_prefix("error: ").unwrap_or(&said))
 }
 
@@ -143,12 +143,17 @@ mod tests {
 
     #[test]
     fn a_refusal_is_one_line() {
-        for args in
-            [vec!["run", "--txns", "-1"], vec!["run", "--nonsense"], vec!["walk"], vec!["run", "--accounts", "0"]]
-        {
+        for args in [
+            vec!["run", "--txns", "-1"],
+            vec!["run", "--nonsense"],
+            vec!["walk"],
+            vec!["run", "--accounts", "0"],
+            vec!["root"],
+        ] {
             let error = Args::try_parse_from(std::iter::once("cachekv").chain(args)).unwrap_err();
             let line = one_line(&error.to_string(), "run");
             assert!(!line.contains('\n') && line.ends_with("see `cachekv run --help`"), "{line}");
+            assert!(!line.contains(":;"), "{line}");
         }
     }
 }

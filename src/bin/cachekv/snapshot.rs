@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::root::{json, open_tree};
 use cachekv::kv::{KvStore, RedbStore};
 use cachekv::report::{grouped, grouped_decimal};
-use cachekv::restore::{Cut, Hash, Parts, Restored, Step, Target, export_to, restore_from};
+use cachekv::restore::{Cut, Error, Hash, Parts, Restored, Step, Target, export_to, restore_from};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -64,7 +64,7 @@ struct Restore {
     /// The root of the state, from a source that is trusted: not from where the snapshot is
     #[arg(long, value_name = "HASH")]
     root: Hash,
-    /// Put the state tree into a store of its own
+    /// Put the state tree into a store of its own: to be proved from and exported; `cachekv run` does not keep it up
     #[arg(long, value_name = "PATH", conflicts_with = "only")]
     tree_db: Option<PathBuf>,
     /// Restore a part; all is verified all the same
@@ -136,6 +136,12 @@ fn export(args: &Export) -> Result<String, Failure> {
 
 fn restore(args: &Restore) -> Result<String, Failure> {
     let manifest = cachekv::restore::read_manifest(&args.from)?;
+    if manifest.root != args.root {
+        return Err(Error::WrongRoot { expected: args.root, found: manifest.root }.into()); // before a file is made
+    }
+    if args.tree_db.as_ref() == Some(&args.db) {
+        return Err(Failure::Usage("--db and --tree-db are the same file: leave --tree-db out for one store".into()));
+    }
     let store = RedbStore::create(&args.db)?;
     let target = match (&args.tree_db, args.only) {
         (Some(tree), _) => Target::Two { values: store, tree: RedbStore::create(tree)? },
@@ -146,7 +152,7 @@ fn restore(args: &Restore) -> Result<String, Failure> {
     let mut watch = Watch::new();
     let (restored, target) = restore_from(&args.from, target, args.root, &mut |step| watch.step(step))?;
     let elapsed = watch.end();
-    check_height(&restored, &target)?;
+    check_height(&restored, &target, watch.resumed_at())?;
     let document = Document {
         command: "snapshot restore",
         db: args.db.display().to_string(),
@@ -164,11 +170,18 @@ fn restore(args: &Restore) -> Result<String, Failure> {
 }
 
 /// The root proves the state, and so the height in it; the snapshot's word for the block is held against that.
-fn check_height(restored: &Restored, target: &Target<RedbStore>) -> Result<(), Failure> {
+fn check_height(restored: &Restored, target: &Target<RedbStore>, resumed_at: u32) -> Result<(), Failure> {
     let (Target::One(store, Parts::Everything | Parts::Values) | Target::Two { values: store, .. }) = target else {
         return Ok(());
     };
     match Chain::of(&store.snapshot()?) {
+        // Complete before, and then run on without a tree, which would have noticed.
+        Ok(Some(chain)) if chain.height > restored.version && resumed_at == restored.chunks => {
+            Err(Failure::Usage(format!(
+                "the store was restored before and is at block {} by now: name another file with --db",
+                chain.height
+            )))
+        }
         Ok(Some(chain)) if chain.height != restored.version => Err(Failure::Wrong(format!(
             "the state was restored and is right, and is that of block {}: the snapshot wrongly says block {}",
             chain.height, restored.version
@@ -180,16 +193,22 @@ fn check_height(restored: &Restored, target: &Target<RedbStore>) -> Result<(), F
 fn text(document: &Document, done: &str, place: &str) -> String {
     let resumed = match document.resumed_at {
         0 => String::new(),
+        all if all == document.chunks => ", all of them before".into(),
         chunk => format!(", the first {} of them before", grouped(chunk.into())),
     };
     format!(
-        "{done} {} entries of block {} in {} chunks{resumed}, verified, to {place} in {} s\nroot {}\n",
-        grouped(document.entries),
+        "{done} {} of block {} in {}{resumed}, verified, to {place} in {} s\nroot {}\n",
+        counted(document.entries, "entry", "entries"),
         grouped(document.block),
-        grouped(document.chunks.into()),
+        counted(document.chunks.into(), "chunk", "chunks"),
         grouped_decimal(document.elapsed_us as f64 / 1e6, 1),
         document.root,
     )
+}
+
+/// So many of something, in words.
+fn counted(number: u64, one: &str, more: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { one } else { more })
 }
 
 fn micros(duration: Duration) -> u64 {

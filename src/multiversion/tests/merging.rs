@@ -37,12 +37,12 @@ impl MergeOperator<u32, i64> for Digits {
 #[test]
 fn operands_apply_in_block_order_and_in_the_order_given() {
     let base = MemStore::from_iter([(1, 9)]).snapshot().unwrap().into_dyn();
-    let store: MultiVersionStore<u32, i64, Digits> = MultiVersionStore::new(base, Arc::default());
+    let store: MultiVersionStore<u32, i64, Digits> = MultiVersionStore::new(base, 0, Arc::default());
     for (tx, digits) in [(1, [3, 4]), (0, [1, 2])] {
         let view = TxView::speculative(&store, Version { tx, incarnation: 0 });
         digits.into_iter().for_each(|digit| view.merge(1, digit).unwrap());
         let writes = view.finish().writes;
-        drop(store.publish(Version { tx, incarnation: 0 }, writes.into_entries(), &[]));
+        drop(store.publish(Version { tx, incarnation: 0 }, writes.into_entries(), &Written::default()));
     }
     let view: TxView<'_, u32, i64, Digits> = TxView::speculative(&store, Version { tx: 2, incarnation: 0 });
     view.merge(1, 5).unwrap();

@@ -5,7 +5,7 @@ mod merging;
 mod observing;
 
 use super::{
-    Finished, MergeOperator, MultiVersionStore, ReadSet, Slots, TxIndex, TxView, Unsettled, Version, validate,
+    Finished, MergeOperator, MultiVersionStore, ReadSet, TxIndex, TxView, Unsettled, Version, Written, validate,
 };
 use crate::kv::{KvRead, KvStore, MemStore, Op};
 use crate::sync::{Arc, AtomicBool, Ordering};
@@ -34,14 +34,14 @@ struct Block {
     store: MultiVersionStore<u32, i64, Add>,
     interrupted: Arc<AtomicBool>,
     /// What each transaction's last execution left, and how many there were.
-    ran: HashMap<TxIndex, (Slots<u32, i64, i64>, u32)>,
+    ran: HashMap<TxIndex, (Written, u32)>,
 }
 
 impl Block {
     fn over(base: &[(u32, i64)]) -> Self {
         let interrupted = Arc::new(AtomicBool::new(false));
         let base = MemStore::from_iter(base.iter().copied()).snapshot().unwrap().into_dyn();
-        Self { store: MultiVersionStore::new(base, Arc::clone(&interrupted)), interrupted, ran: HashMap::new() }
+        Self { store: MultiVersionStore::new(base, 0, Arc::clone(&interrupted)), interrupted, ran: HashMap::new() }
     }
 
     fn view(&self, tx: TxIndex) -> View<'_> {
@@ -64,7 +64,7 @@ impl Block {
 
     fn publish(&mut self, tx: TxIndex, writes: impl Iterator<Item = (u32, super::Write<i64, i64>)>) -> TxIndex {
         let incarnation = self.incarnation(tx);
-        let previous = self.ran.remove(&tx).map_or_else(Vec::new, |(written, _)| written);
+        let previous = self.ran.remove(&tx).map_or_else(Written::default, |(written, _)| written);
         let (written, readers_end) = self.store.publish(Version { tx, incarnation }, writes, &previous);
         self.ran.insert(tx, (written, incarnation + 1));
         readers_end

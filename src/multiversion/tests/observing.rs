@@ -72,7 +72,7 @@ fn reads_repeat_while_others_write() {
     assert_eq!(get(&view, 1), Some(10));
     assert_eq!(view.keys(2..).map(Result::unwrap).collect::<Vec<_>>(), [2]);
     let writes = [(1, super::super::Write::Put(0)), (2, super::super::Write::Delete)].into_iter();
-    drop(block.store.publish(Version { tx: 1, incarnation: 0 }, writes, &[]));
+    drop(block.store.publish(Version { tx: 1, incarnation: 0 }, writes, &Written::default()));
     assert_eq!(get(&view, 1), Some(10), "from the read set");
     assert!(view.contains(&1).unwrap());
     assert!(view.get(&2).is_err(), "it was walked as existing and is gone");

@@ -12,6 +12,8 @@ mod ethereum_json;
 mod redb_bytes;
 #[cfg(feature = "remote")]
 mod remote_packets;
+#[cfg(feature = "restore")]
+mod restore_bytes;
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -93,6 +95,12 @@ fn files_of_ethereum_blocks() {
 #[test]
 fn damaged_files() {
     smoke("redb_bytes", 300, redb_bytes::EVENTS, redb_bytes::run);
+}
+
+#[cfg(feature = "restore")]
+#[test]
+fn chunks_and_other_bytes_of_a_snapshot() {
+    smoke("restore_bytes", 3000, restore_bytes::EVENTS, restore_bytes::run);
 }
 
 #[cfg(feature = "remote")]

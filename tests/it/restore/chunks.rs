@@ -225,12 +225,14 @@ fn a_chunk_that_is_not_what_the_manifest_lists_is_refused() {
         (1, ChunkFault::NotAsListed("entries")),
         (2, ChunkFault::NotAsListed("its ends")),
         (3, ChunkFault::NotAsListed("its ends")),
+        (4, ChunkFault::NotAsListed("bytes")),
     ] {
         let mut bad = good.clone();
         let listed = &mut bad.manifest.chunks[3];
         match change {
             1 => listed.entries += 1,
             2 => listed.first = listed.last,
+            4 => listed.bytes += 1,
             _ => listed.last = listed.first,
         }
         bad.total();

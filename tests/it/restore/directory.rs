@@ -3,7 +3,7 @@
 use super::{Mem, State, contents, planted, restored, snapshot, state, tree};
 use cachekv::kv::KvStore;
 use cachekv::restore::{
-    ChunkFault, Cut, Error, Parts, StateTree, Step, Target, export_to, read_manifest, restore_from,
+    ChunkFault, Cut, Error, ManifestFault, Parts, StateTree, Step, Target, export_to, read_manifest, restore_from,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -125,6 +125,23 @@ fn an_export_of_another_state_does_not_go_on() {
     assert!(matches!(export(dir.path(), &state(53, 30), Cut { chunk_bytes: 10, ..CUT }), Err(Error::Directory { .. })));
     assert_eq!(files(dir.path()), before);
     export(dir.path(), &state(53, 30), CUT).unwrap();
+}
+
+/// What a stranger's snapshot holds must not fill the memory: a file that is longer than it can be is not read.
+#[test]
+fn a_file_that_is_too_long_is_not_read() {
+    let state = state(56, 100);
+    let dir = tempfile::tempdir().unwrap();
+    export(dir.path(), &state, CUT).unwrap();
+    let root = read_manifest(dir.path()).unwrap().root;
+    // By a hole, which takes no room on the disk.
+    let stretch = |name: &str, len| fs::File::options().write(true).open(dir.path().join(name)).unwrap().set_len(len);
+    stretch("chunk-00000002", 1 << 20).unwrap();
+    let said = restore_from(dir.path(), Target::One(Mem::new(), Parts::Everything), root, &mut |_| ());
+    assert!(matches!(said, Err(Error::Chunk { chunk: 2, cause: ChunkFault::TooLarge { size: 0x10_0000, .. } })));
+    stretch("manifest", (1 << 30) + 1).unwrap();
+    let said = read_manifest(dir.path());
+    assert!(matches!(said, Err(Error::Manifest(ManifestFault::Malformed(why))) if why.contains("longer")), "{said:?}");
 }
 
 #[test]

@@ -8,14 +8,14 @@ mod concurrent;
 mod crash;
 /// Snapshots as files.
 mod directory;
-/// Arbitrary bytes as chunks, manifests and proofs.
-mod fuzz;
 /// `jmt`'s own tree over memory.
 mod reference;
 /// Random snapshots, cut and spoilt at random.
 mod spoilt;
 /// The tree: roots, proofs, history, pruning.
 mod tree;
+/// Stores that have gone on since they were restored.
+mod used;
 
 use bytes::Bytes;
 use cachekv::kv::{KvRead, KvStore, MemSnapshot, MemStore, Op, WriteBatch};

@@ -4,7 +4,7 @@ use super::reference::{self, Memory, key_hash};
 use super::{Draw, Mem, State, batch, contents, planted, state, tree, values};
 use bytes::Bytes;
 use cachekv::kv::{KvStore, Op, WriteBatch};
-use cachekv::restore::{Error, Hash, Proof, StateTree};
+use cachekv::restore::{Cut, Error, Exporter, Hash, Proof, StateTree};
 use jmt::RootHash;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -27,15 +27,18 @@ fn neighbours() -> Vec<Bytes> {
     all.filter(|key| Hash::of(key).bytes()[..1] == [0xab] && Hash::of(key).bytes()[1] >> 4 == 3).collect()
 }
 
+/// `CACHEKV_KEYS` says how many keys the largest state has.
 #[test]
 fn roots_are_those_of_jmt() {
-    let most = if cfg!(debug_assertions) { 5_000 } else { 100_000 };
+    let asked = std::env::var("CACHEKV_KEYS").ok().and_then(|keys| keys.parse().ok());
+    let most = asked.unwrap_or(if cfg!(debug_assertions) { 5_000 } else { 100_000 });
     for keys in [0, 1, 2, 3, 16, 17, 100, 1_000, most] {
         let state = state(keys, keys);
         let (store, root) = planted(&state);
         assert_eq!(root, if keys == 0 { Hash::EMPTY } else { of_jmt(reference::root(&state)) }, "{keys} keys");
         assert_eq!((tree(&store).root(7).unwrap(), tree(&store).entries(7).unwrap()), (root, keys));
         assert_eq!(values(&store), state);
+        println!("{keys} keys: {root}");
     }
 }
 
@@ -238,4 +241,53 @@ fn a_tree_can_be_planted_late() {
     after.insert("new".into(), "v".into());
     assert_eq!(root, of_jmt(reference::root(&after)));
     assert_eq!(StateTree::open(store.snapshot().unwrap()).unwrap().versions(), Some(41..=41));
+}
+
+/// Blocks that were left out have no root, and those that are there have theirs.
+#[test]
+fn versions_may_be_left_out() {
+    let store = Mem::new();
+    let block = |value: &'static str| [(Bytes::from("k"), Op::Put(Bytes::from(value)))].into_iter().collect();
+    let roots =
+        [2, 5, 9].map(|version| (version, commit(&store, block(["a", "b", "c"][version as usize / 4]), version, 5)));
+    let tree = tree(&store);
+    for (version, root) in &roots[1..] {
+        assert_eq!(tree.root(*version).unwrap(), *root);
+        tree.prove(&Bytes::from("k"), *version).unwrap().verify(root).unwrap();
+    }
+    assert_eq!(tree.versions(), Some(5..=9));
+    for version in [2, 4, 6, 8, 10] {
+        assert!(matches!(tree.root(version), Err(Error::NoVersion { oldest: 5, latest: 9, .. })), "{version}");
+        assert!(matches!(tree.prove(&Bytes::from("k"), version), Err(Error::NoVersion { .. })), "{version}");
+        assert!(matches!(Exporter::new(tree.clone(), version, Cut::default()), Err(Error::NoVersion { .. })));
+    }
+}
+
+/// A snapshot may say that it is of any block.
+#[test]
+fn the_largest_version_is_one() {
+    let (store, _) = planted(&state(1, 5));
+    let root = commit(&store, batch(&state(2, 9)), u64::MAX, u64::MAX);
+    assert_eq!(tree(&store).root(u64::MAX).unwrap(), root);
+    assert_eq!(tree(&store).versions(), Some(7..=u64::MAX));
+    assert!(matches!(tree(&store).update(&WriteBatch::new(), u64::MAX, 1), Err(Error::NotAfter { .. })));
+}
+
+/// A leaf that is still one, and not the one that its parent knows: no block is built on it, and no snapshot made of it.
+#[test]
+fn a_changed_leaf_is_noticed_before_anything_is_made_of_it() {
+    let state = state(7, 40);
+    let (whole, _) = planted(&state);
+    let leaves =
+        |store: &Mem| contents(store).into_iter().filter(|(key, node)| key.starts_with(b"\xff\xffN") && node[0] == 1);
+    for (key, record) in leaves(&whole) {
+        let (store, _) = planted(&state);
+        let changed = [&record[..], b"!"].concat().into();
+        store.commit([(key, Op::Put(changed))].into_iter().collect()).unwrap();
+        let all = state.keys().map(|key| (key.clone(), Op::Put("new".into()))).collect();
+        assert!(matches!(tree(&store).update(&all, 8, 1), Err(Error::Damaged(_))));
+        let mut exporter = Exporter::new(tree(&store), 7, Cut { chunk_bytes: 200, level: 1 }).unwrap();
+        let refused = std::iter::repeat_with(|| exporter.next_chunk()).find(|next| !matches!(next, Ok(Some(_))));
+        assert!(matches!(refused, Some(Err(Error::Damaged(_)))), "{refused:?}");
+    }
 }

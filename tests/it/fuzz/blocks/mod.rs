@@ -10,7 +10,9 @@ mod script;
 
 use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
-use cachekv::executor::{BlockExecutor, BlockResult, Cause, Commit, Config, Elsewhere, Options, execute_sequentially};
+use cachekv::executor::{
+    BlockExecutor, BlockResult, Cause, Commit, Config, Elsewhere, Options, RunAhead, execute_sequentially,
+};
 use cachekv::kv::{self, KeyRange, KvRead, KvStore, MemIter, MemSnapshot, MemStore, Op, WriteBatch};
 use cachekv::multiversion::TxIndex;
 use script::{Fault, Interpreter, KEYS, Script};
@@ -39,11 +41,13 @@ const HANG: Duration = Duration::from_secs(60);
 
 /// Kept: blocks follow each other on one pool as they do in use.
 static EXECUTORS: LazyLock<[BlockExecutor; 3]> = LazyLock::new(|| {
-    [(1, 32), (2, 32), (3, 1)].map(|(threads, run_ahead)| {
-        let mut config = Config::default();
-        (config.threads, config.run_ahead) = (threads, run_ahead);
-        BlockExecutor::with_config(config).unwrap()
-    })
+    [(1, 32, RunAhead::Fixed), (2, 32, RunAhead::Adaptive), (3, 1, RunAhead::Fixed)].map(
+        |(threads, run_ahead, window)| {
+            let mut config = Config::default();
+            (config.threads, config.run_ahead, config.window) = (threads, run_ahead, window);
+            BlockExecutor::with_config(config).unwrap()
+        },
+    )
 });
 
 /// A state of which one key may be unreadable.

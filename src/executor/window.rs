@@ -1,0 +1,138 @@
+//! How far beyond the commit frontier transactions are executed: the policy, and nothing else. It is called at commits,
+//! by one thread at a time; no result depends on it.
+
+/// How far a block is executed ahead of its commits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunAhead {
+    /// As far as first executions last, and no further than the limit. Where every transaction depends on the one before,
+    /// they are executed one by one, by one worker, and now and then one is tried in advance.
+    #[default]
+    Adaptive,
+    /// Always up to the limit.
+    Fixed,
+}
+
+/// Parts of one transaction in which the window's width is counted.
+const ONE: u32 = 256;
+/// The part of itself that the window gains with a first execution in advance that lasts.
+const GAIN: u32 = 8;
+/// The part of itself that it loses with a transaction that is executed at the frontier in the end, after executions in
+/// advance: the first after a success, and each that follows.
+const LOSS: (u32, u32) = (16, 8);
+/// The most, and the least, that a commit without executions in advance adds, so that a window of one comes to try two again.
+const PROBES: (u32, u32) = (ONE / 8, ONE / 128);
+
+/// The window: from the commit frontier, how many transactions may be under way or wait for their commit.
+///
+/// It grows and shrinks by parts of itself, so it settles where the share of executions in advance that last has a certain
+/// value, whatever the number of workers: at about a third. Below that, what they gain in time is not worth what they cost in
+/// work. Failures also make tries rarer, down to one in 128 commits, and successes more frequent: a block that is one chain
+/// wastes one execution in a hundred, one that ceases to be a chain is soon at full width.
+///
+/// The parts were chosen by simulation (`examples/simulate`) on 2 to 64 cores, the 2 checked against real runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    policy: RunAhead,
+    width: u32,
+    most: u32,
+    probe: u32,
+    /// The last transaction of which an execution was counted as failed, if nothing has lasted since.
+    failed: Option<u32>,
+}
+
+impl Window {
+    /// A window of at most `most` transactions, and at first of so many: what is slow at a block's begin is to hold up nobody.
+    pub(crate) fn new(policy: RunAhead, most: u32) -> Self {
+        let most = most.clamp(1, u32::MAX / ONE / 2) * ONE;
+        Self { policy, width: most, most, probe: PROBES.0, failed: None }
+    }
+
+    /// The width, at least 1.
+    pub(crate) fn width(&self) -> u32 {
+        self.width / ONE
+    }
+
+    /// The transaction at `index` is committed, after so many executions, the last of them `in_advance` of the frontier or at it.
+    pub(crate) fn committed(&mut self, index: u32, executions: u32, in_advance: bool) {
+        match executions {
+            0 => {} // elsewhere
+            1 if in_advance => {
+                self.failed = None;
+                self.probe = (self.probe * 2).min(PROBES.0);
+                self.grow(self.width / GAIN);
+            }
+            _ if in_advance => {} // it cost more than one, and was done when the frontier came
+            1 => self.grow(self.probe),
+            _ => self.failed(index),
+        }
+    }
+
+    /// The transaction at `index` was executed in advance in vain, and is now executed at the frontier. Counted once a
+    /// transaction.
+    pub(crate) fn failed(&mut self, index: u32) {
+        if self.policy == RunAhead::Fixed || self.failed == Some(index) {
+            return;
+        }
+        let part = if self.failed.is_none() { LOSS.0 } else { LOSS.1 };
+        self.failed = Some(index);
+        self.probe = (self.probe / 2).max(PROBES.1);
+        self.width = (self.width - self.width / part).max(ONE);
+    }
+
+    fn grow(&mut self, by: u32) {
+        if self.policy == RunAhead::Adaptive {
+            self.width = (self.width + by).min(self.most);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_grows_to_its_limit_while_executions_in_advance_last() {
+        let mut window = Window::new(RunAhead::Adaptive, 64);
+        (0..200).for_each(|index| window.committed(index, 1, true));
+        assert_eq!(window.width(), 64);
+    }
+
+    #[test]
+    fn a_chain_is_executed_one_by_one_and_tried_ever_more_seldom() {
+        let mut window = Window::new(RunAhead::Adaptive, 64);
+        let mut tries = 0;
+        for index in 0..10_000 {
+            if window.width() > 1 {
+                tries += 1;
+                window.failed(index);
+                window.committed(index, 2, false);
+            } else {
+                window.committed(index, 1, false);
+            }
+        }
+        assert!((50..200).contains(&tries), "{tries}");
+        (10_000..10_200).for_each(|index| window.committed(index, 1, window.width() > 1));
+        assert!(window.width() > 32, "it does not come back");
+    }
+
+    #[test]
+    fn a_failure_counts_once_a_transaction() {
+        let mut window = Window::new(RunAhead::Adaptive, 64);
+        window.failed(3);
+        let width = window.width();
+        window.failed(3);
+        window.committed(3, 2, true);
+        assert_eq!(window.width(), width);
+    }
+
+    #[test]
+    fn a_fixed_window_stays_and_no_window_is_empty() {
+        let mut window = Window::new(RunAhead::Fixed, 7);
+        (0..9).for_each(|index| window.failed(index));
+        (0..9).for_each(|index| window.committed(index, 1, true));
+        assert_eq!(window.width(), 7);
+        assert_eq!(Window::new(RunAhead::Fixed, 0).width(), 1);
+        assert_eq!(Window::new(RunAhead::Adaptive, u32::MAX).width(), u32::MAX / ONE / 2);
+    }
+}
