@@ -15,6 +15,8 @@
 //!
 //! The blocks are read from `../shared/ethereum`, or from the folder that `CACHEKV_ETHEREUM` names.
 
+#![allow(clippy::indexing_slicing, reason = "a benchmark that cannot run ends")]
+
 #[path = "evm/ideal.rs"]
 mod ideal;
 

@@ -1,174 +1,44 @@
-//! The cache-wrapped store against what else there is, in the same groups.
+//! The cache-wrapped store against what else there is, in the same groups. What is compared: see `subject`.
 //!
-//! * `ours`: a `Store` over an empty `MemStore`.
-//! * `cloned`: an `RwLock<BTreeMap>`, cloned for every iterator: consistent, at the price of the copy.
-//! * `locked`: the same, its lock held for an iterator's life: consistent, and every writer waits.
-//! * `skiplist`: `crossbeam_skiplist::SkipMap`: nobody waits, and an iterator sees what is written under it.
+//! * `open10`: open an iterator and take 10 keys, nothing written since the last one, or one key.
+//! * `burst`: many keys set, then an iterator of 10 keys; a key.
+//! * `drain`: every key, forwards and backwards; over an empty parent, and over one that has every other key.
+//! * `set`, `get`.
 //!
-//! Groups: `open10` (open an iterator and take 10 keys), `drain` (a key of a full walk), `set`, `get`, `merge` (drain over a
-//! parent that has every other key), `contended` (a writer at full speed beside an iterator thread).
+//! `figures` prints what no such group can show: two threads at once, the slowest openings, memory. `turns` prints the groups'
+//! operations once more, all subjects in turns, for a machine that has other work too.
 //! `u64` keys and values, and `bytes`: 24-byte keys, 64-byte values.
 
 #![allow(missing_docs, reason = "the macros of the harness make public items")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark that cannot run may panic")]
 
+mod figures;
+mod subject;
+mod turns;
+
 use bytes::Bytes;
-use cachekv::cachekv::Store;
-use cachekv::kv::{Key, MemStore, Value};
 use criterion::measurement::WallTime;
-use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use crossbeam_skiplist::SkipMap;
-use parking_lot::RwLock;
-use std::collections::BTreeMap;
-use std::hint::black_box;
-use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
-
-/// The keys and values of a benchmark, by number.
-trait Entry: Key + Value {
-    const NAME: &'static str;
-    type Value: Value;
-    fn key(at: u64) -> Self;
-    fn value(at: u64) -> Self::Value;
-}
-
-impl Entry for u64 {
-    const NAME: &'static str = "u64";
-    type Value = u64;
-    fn key(at: u64) -> u64 {
-        at
-    }
-    fn value(at: u64) -> u64 {
-        at
-    }
-}
-
-impl Entry for Bytes {
-    const NAME: &'static str = "bytes";
-    type Value = Bytes;
-    fn key(at: u64) -> Bytes {
-        Bytes::from(format!("account/{at:016}"))
-    }
-    fn value(at: u64) -> Bytes {
-        Bytes::from(vec![at as u8; 64])
-    }
-}
-
-/// Numbers below `end` in an order without pattern, the same in every run.
-struct Shuffle(u64);
-
-impl Shuffle {
-    fn next(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end
-    }
-}
-
-/// Takes an entry, as a caller would that uses it.
-fn pass<T>(entry: T) {
-    black_box(entry);
-}
-
-/// What is compared: a map that is written while it is walked.
-trait Subject<K: Entry>: Sync {
-    fn set(&self, key: K, value: K::Value);
-    fn get(&self, key: &K) -> Option<K::Value>;
-    /// Opens an iterator at `from` and takes `keys` of it.
-    fn walk(&self, from: &K, keys: usize);
-}
-
-impl<K: Entry> Subject<K> for Store<MemStore<K, K::Value>> {
-    fn set(&self, key: K, value: K::Value) {
-        Store::set(self, key, value);
-    }
-    fn get(&self, key: &K) -> Option<K::Value> {
-        Store::get(self, key).unwrap()
-    }
-    fn walk(&self, from: &K, keys: usize) {
-        self.range((Bound::Included(from.clone()), Bound::Unbounded)).take(keys).for_each(pass)
-    }
-}
-
-struct Cloned<K: Entry>(RwLock<BTreeMap<K, K::Value>>);
-struct Locked<K: Entry>(RwLock<BTreeMap<K, K::Value>>);
-
-impl<K: Entry> Subject<K> for Cloned<K> {
-    fn set(&self, key: K, value: K::Value) {
-        self.0.write().insert(key, value);
-    }
-    fn get(&self, key: &K) -> Option<K::Value> {
-        self.0.read().get(key).cloned()
-    }
-    fn walk(&self, from: &K, keys: usize) {
-        let map = self.0.read().clone();
-        map.range(from..).take(keys).for_each(|(key, value)| pass((key.clone(), value.clone())))
-    }
-}
-
-impl<K: Entry> Subject<K> for Locked<K> {
-    fn set(&self, key: K, value: K::Value) {
-        self.0.write().insert(key, value);
-    }
-    fn get(&self, key: &K) -> Option<K::Value> {
-        self.0.read().get(key).cloned()
-    }
-    fn walk(&self, from: &K, keys: usize) {
-        let map = self.0.read();
-        map.range(from..).take(keys).for_each(|(key, value)| pass((key.clone(), value.clone())))
-    }
-}
-
-impl<K: Entry> Subject<K> for SkipMap<K, K::Value> {
-    fn set(&self, key: K, value: K::Value) {
-        self.insert(key, value);
-    }
-    fn get(&self, key: &K) -> Option<K::Value> {
-        SkipMap::get(self, key).map(|entry| entry.value().clone())
-    }
-    fn walk(&self, from: &K, keys: usize) {
-        let range = self.range(from.clone()..);
-        range.take(keys).for_each(|entry| pass((entry.key().clone(), entry.value().clone())))
-    }
-}
-
-/// The subjects with `keys` entries, written in an order without pattern.
-fn subjects<K: Entry>(keys: u64) -> [(&'static str, Box<dyn Subject<K>>); 4] {
-    let subjects: [(&'static str, Box<dyn Subject<K>>); 4] = [
-        ("ours", Box::new(Store::new(MemStore::<K, K::Value>::new()).unwrap())),
-        ("cloned", Box::new(Cloned(RwLock::default()))),
-        ("locked", Box::new(Locked(RwLock::default()))),
-        ("skiplist", Box::new(SkipMap::new())),
-    ];
-    for (_, subject) in &subjects {
-        let mut order: Vec<_> = (0..keys).collect();
-        order.sort_by_key(|at| at.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        for at in order {
-            subject.set(K::key(at), K::value(at));
-        }
-    }
-    subjects
-}
+use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group};
+use std::time::Duration;
+use subject::{Entry, NAMES, Shuffle, mixed, subject};
 
 fn quick(group: &mut BenchmarkGroup<'_, WallTime>) {
-    group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(300));
+    group.sample_size(20).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(400));
 }
 
-/// Sizes at which a copy per iterator is still worth waiting for, and those at which only the others run.
-const SIZES: [u64; 4] = [100, 1_000, 10_000, 100_000];
+/// A copy for every iterator is out of the question from here on: milliseconds, as the smaller sizes say.
+const COPIED: u64 = 10_000;
 
 fn open10<K: Entry>(c: &mut Criterion) {
     for (name, writes) in [("unchanged", false), ("after_write", true)] {
         let mut group = c.benchmark_group(format!("open10/{name}/{}", K::NAME));
         quick(&mut group);
-        for keys in SIZES {
-            for (subject_name, subject) in subjects::<K>(keys) {
-                if subject_name == "cloned" && keys > 10_000 {
-                    continue; // milliseconds an iterator; the smaller sizes say so
-                }
+        for keys in [100, 1_000, 10_000, 100_000, 1_000_000] {
+            for name in NAMES.into_iter().filter(|name| *name != "cloned" || keys <= COPIED) {
+                let mut made = None;
                 let mut order = Shuffle(1);
-                group.bench_function(BenchmarkId::new(subject_name, keys), |b| {
+                group.bench_function(BenchmarkId::new(name, keys), |b| {
+                    let subject = made.get_or_insert_with(|| subject::<K>(name, &mixed(keys), &[]));
                     b.iter_batched(
                         || {
                             // The write itself is `set`'s to measure; what it leaves for the iterator is measured here.
@@ -188,57 +58,71 @@ fn open10<K: Entry>(c: &mut Criterion) {
     }
 }
 
-fn drain<K: Entry>(c: &mut Criterion) {
-    const KEYS: u64 = 10_000;
-    let mut group = c.benchmark_group(format!("drain/{}", K::NAME));
-    quick(&mut group);
-    group.throughput(Throughput::Elements(KEYS));
-    for (name, subject) in subjects::<K>(KEYS) {
-        group.bench_function(name, |b| b.iter(|| subject.walk(&K::key(0), usize::MAX)));
+/// As many keys as are there are set, and then an iterator is opened: what a burst costs a write, all of it counted.
+fn burst<K: Entry>(c: &mut Criterion) {
+    for keys in [100, 1_000, 10_000, 100_000] {
+        let mut group = c.benchmark_group(format!("burst/{}/{keys}", K::NAME));
+        quick(&mut group);
+        group.sample_size(10).throughput(Throughput::Elements(keys));
+        for name in NAMES {
+            let mut made = None;
+            group.bench_function(name, |b| {
+                let subject = made.get_or_insert_with(|| subject::<K>(name, &mixed(keys), &[]));
+                subject.walk(&K::key(0), 10); // what it showed is kept where something keeps it
+                let writes = || mixed(keys).into_iter().map(|at| (K::key(at), K::value(at + 1))).collect::<Vec<_>>();
+                b.iter_batched(
+                    writes,
+                    |writes| {
+                        writes.into_iter().for_each(|(key, value)| subject.set(key, value));
+                        subject.walk(&K::key(0), 10);
+                    },
+                    BatchSize::PerIteration,
+                );
+            });
+        }
+        group.finish();
     }
-    let store = Store::new(MemStore::<K, K::Value>::new()).unwrap();
-    (0..KEYS).for_each(|at| store.set(K::key(at), K::value(at)));
-    group.bench_function("ours_reverse", |b| b.iter(|| store.range(..).rev().for_each(pass)));
-    group.finish();
 }
 
-/// Every other key is the parent's: two equal halves to be merged.
-fn merge<K: Entry>(c: &mut Criterion) {
+/// Over an empty parent, and over one that has every other key.
+fn drain<K: Entry>(c: &mut Criterion) {
     const KEYS: u64 = 10_000;
-    let mut group = c.benchmark_group(format!("merge/{}", K::NAME));
-    quick(&mut group);
-    group.throughput(Throughput::Elements(KEYS));
-    let half = |odd: u64| (odd..KEYS).step_by(2).map(|at| (K::key(at), K::value(at)));
-    let store = Store::new(half(0).collect::<MemStore<_, _>>()).unwrap();
-    half(1).for_each(|(key, value)| store.set(key, value));
-    group.bench_function("ours", |b| b.iter(|| store.range(..).for_each(pass)));
-    group.bench_function("ours_reverse", |b| b.iter(|| store.range(..).rev().for_each(pass)));
-    let (below, top) = (half(0).collect::<BTreeMap<_, _>>(), half(1).collect::<BTreeMap<_, _>>());
-    group.bench_function("cloned", |b| {
-        b.iter(|| {
-            let mut merged = below.clone();
-            merged.extend(top.clone());
-            merged.into_iter().for_each(pass)
-        });
-    });
-    group.finish();
+    let (even, odd): (Vec<_>, Vec<_>) = mixed(KEYS).into_iter().partition(|at| at % 2 == 0);
+    for (parent, above, below) in [("empty", mixed(KEYS), vec![]), ("half", odd, even)] {
+        let mut group = c.benchmark_group(format!("drain/{parent}/{}", K::NAME));
+        quick(&mut group);
+        group.throughput(Throughput::Elements(KEYS));
+        for name in NAMES {
+            let mut made = None;
+            let mut bench = |at: &str, walk: fn(&dyn subject::Subject<K>)| {
+                group.bench_function(BenchmarkId::new(name, at), |b| {
+                    let subject = made.get_or_insert_with(|| subject::<K>(name, &above, &below));
+                    b.iter(|| walk(&**subject));
+                });
+            };
+            bench("forwards", |subject| subject.walk(&K::key(0), usize::MAX));
+            bench("backwards", |subject| subject.walk_back());
+        }
+        group.finish();
+    }
 }
 
 fn points<K: Entry>(c: &mut Criterion) {
     for keys in [1_000, 10_000, 100_000] {
         let mut set = c.benchmark_group(format!("set/{}/{keys}", K::NAME));
         quick(&mut set);
-        let all = subjects::<K>(keys);
-        for (name, subject) in &all {
+        for name in NAMES {
+            let mut made = None;
             let mut order = Shuffle(2);
-            set.bench_function(*name, |b| {
+            set.bench_function(name, |b| {
+                let subject = made.get_or_insert_with(|| subject::<K>(name, &mixed(keys), &[]));
                 b.iter_batched(
                     || {
                         let at = order.next(keys);
                         (K::key(at), K::value(at + 1))
                     },
                     |(key, value)| subject.set(key, value),
-                    BatchSize::LargeInput,
+                    BatchSize::NumIterations(100), // so few that they are still at hand when they are set
                 );
             });
         }
@@ -246,81 +130,55 @@ fn points<K: Entry>(c: &mut Criterion) {
         let mut get = c.benchmark_group(format!("get/{}/{keys}", K::NAME));
         quick(&mut get);
         let sought: Vec<_> = (0..1024).scan(Shuffle(3), |order, _| Some(K::key(order.next(keys)))).collect();
-        for (name, subject) in &all {
-            let mut at = 0;
-            let mut read = || {
-                at = (at + 1) % sought.len();
-                subject.get(&sought[at])
+        for name in NAMES {
+            let mut made = None;
+            let mut bench = |name: &str, published: bool| {
+                get.bench_function(name, |b| {
+                    let subject = made.get_or_insert_with(|| subject::<K>(name, &mixed(keys), &[]));
+                    if published {
+                        (0..2).for_each(|_| subject.walk(&K::key(0), 1));
+                    }
+                    let mut at = 0;
+                    b.iter(|| {
+                        at = (at + 1) % sought.len();
+                        subject.get(&sought[at])
+                    });
+                });
             };
-            get.bench_function(*name, |b| b.iter(&mut read));
-            if *name == "ours" {
-                subject.walk(&K::key(0), 1); // publishes: the reads above found unpublished writes, these find none
-                get.bench_function("ours_published", |b| b.iter(&mut read));
+            bench(name, false);
+            if name == "ours" {
+                bench("ours_published", true); // the reads above find what nobody has published, these what somebody has
             }
         }
         get.finish();
     }
 }
 
-/// One thread writes at full speed while another walks `keys` keys again and again; measured is each in turn.
-fn contended<K: Entry>(c: &mut Criterion) {
-    const KEYS: u64 = 10_000;
-    for (walked, keys) in [("walk10", 10), ("walk1000", 1_000)] {
-        let mut group = c.benchmark_group(format!("contended/{walked}/{}", K::NAME));
-        quick(&mut group);
-        for (name, subject) in subjects::<K>(KEYS) {
-            let write = |order: &mut Shuffle| {
-                let at = order.next(KEYS);
-                subject.set(K::key(at), K::value(at));
-            };
-            let walk = |order: &mut Shuffle| subject.walk(&K::key(order.next(KEYS - keys)), keys as usize);
-            group.bench_function(BenchmarkId::new("set", name), |b| {
-                b.iter_custom(|count| beside(count, &write, &walk));
-            });
-            group.bench_function(BenchmarkId::new("set_alone", name), |b| {
-                b.iter_custom(|count| beside(count, &write, &|_| thread::park_timeout(Duration::from_millis(1))));
-            });
-            group.bench_function(BenchmarkId::new("iterator", name), |b| {
-                b.iter_custom(|count| beside(count, &walk, &write));
-            });
-        }
-        group.finish();
-    }
-}
-
-/// The time of `count` calls of `measured`, while `other` runs all along.
-fn beside(count: u64, measured: &(dyn Fn(&mut Shuffle) + Sync), other: &(dyn Fn(&mut Shuffle) + Sync)) -> Duration {
-    let (stop, turns) = (AtomicBool::new(false), AtomicU64::new(0));
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut order = Shuffle(5);
-            while !stop.load(Ordering::Relaxed) {
-                other(&mut order);
-                turns.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        while turns.load(Ordering::Relaxed) == 0 {
-            std::hint::spin_loop();
-        }
-        let (mut order, start) = (Shuffle(4), Instant::now());
-        (0..count).for_each(|_| measured(&mut order));
-        let taken = start.elapsed();
-        stop.store(true, Ordering::Relaxed);
-        taken
-    })
-}
-
 criterion_group!(
-    benches,
+    groups,
     open10::<u64>,
     open10::<Bytes>,
+    burst::<u64>,
+    burst::<Bytes>,
     drain::<u64>,
     drain::<Bytes>,
-    merge::<u64>,
-    merge::<Bytes>,
     points::<u64>,
-    points::<Bytes>,
-    contended::<u64>,
-    contended::<Bytes>
+    points::<Bytes>
 );
-criterion_main!(benches);
+
+/// `figures` and `turns`, the latter up to a number of keys, by these names; the groups by any other filter; all without one.
+fn main() {
+    let mut given = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
+    let (filter, number) = (given.next(), given.next());
+    let asked = |name: &str| filter.as_deref().is_none_or(|filter| filter == name);
+    if !matches!(filter.as_deref(), Some("figures" | "turns")) {
+        groups();
+        Criterion::default().configure_from_args().final_summary();
+    }
+    if asked("turns") {
+        turns::print(number.and_then(|most| most.parse().ok()).unwrap_or(u64::MAX));
+    }
+    if asked("figures") {
+        figures::print();
+    }
+}

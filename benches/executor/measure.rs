@@ -90,7 +90,8 @@ pub fn run(row: &Row, ways: &[Way], turns: usize) {
     }
     let each = 1e6 / row.block.len() as f64;
     let base = median(&mut baseline.wall) * each;
-    println!("{}  (sequential {base:.3} µs; two independent loops x{:.2})", row.name, median(&mut machine));
+    let (cpu, gain) = (baseline.cpu * each / turns as f64, median(&mut machine));
+    println!("{}  (sequential {base:.3} µs, cpu {cpu:.3} µs; two independent loops x{gain:.2})", row.name);
     for (way, taken) in ways.iter().zip(&mut taken) {
         let (low, high) = (quantile(&mut taken.ratios, 0.1), quantile(&mut taken.ratios, 0.9));
         println!(

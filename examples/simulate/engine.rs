@@ -394,6 +394,7 @@ mod tests {
         assert_eq!(critical_path(&block), total(&block));
         let took = simulate(&block, machine(8, RunAhead::Adaptive, Steps::default()));
         assert!(took.time >= total(&block) && took.time < total(&block) * 11 / 10, "{took:?}");
-        assert!(took.executions < 1_100, "{took:?}");
+        // Eight workers that begin wide, and whose steps cost nothing, try much before they know.
+        assert!(took.executions < 2_500, "{took:?}");
     }
 }

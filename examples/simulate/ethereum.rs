@@ -6,7 +6,7 @@
 use crate::block::Tx;
 use crate::record::costs;
 use cachekv::evm::{Block, BlockFiles, Changes, Codes, Error, StateKey, StateValue, Transaction, TxOutput, store};
-use cachekv::executor::{BlockExecutor, Elsewhere, Options, Vm};
+use cachekv::executor::{BlockExecutor, Config, Elsewhere, Options, Vm};
 use cachekv::kv::{self, KeyRange, KvRead, KvStore, MemSnapshot};
 use cachekv::multiversion::TxView;
 use parking_lot::Mutex;
@@ -88,7 +88,9 @@ impl Vm for Recorder<'_> {
 pub fn record(block: &Block) -> Result<Vec<Tx>, Box<dyn std::error::Error>> {
     let before = store(&block.input().pre_state);
     let costs = costs(&before.snapshot()?, block.transactions(), block);
-    let executor = BlockExecutor::new(1)?;
+    let mut config = Config::default();
+    (config.threads, config.run_ahead) = (1, block.transactions().len() + 1); // from the place that waits to the last
+    let executor = BlockExecutor::with_config(config)?;
     let nobody = StateKey::Generation(Default::default());
     let mut keys = HashMap::new();
     let mut txs = Vec::new();

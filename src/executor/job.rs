@@ -11,7 +11,7 @@ use super::places::Places;
 use super::scheduler::Scheduler;
 use super::stats::Tally;
 use super::vm::Vm;
-use super::window::Window;
+use super::window::{RunAhead, Window};
 use crate::kv::KvRead;
 use crate::multiversion::{MergeOperator, MultiVersionStore, Operands, ReadSet, TxIndex, Written};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
@@ -77,7 +77,9 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         let store = MultiVersionStore::new(snapshot.clone().into_dyn(), block.len(), Arc::clone(&signals.interrupted))
             .until(deadline);
         let most = config.run_ahead.saturating_mul(threads).try_into().unwrap_or(u32::MAX);
-        let window = Window::new(config.window, most);
+        // Who waits for others' transactions has time to try its own, whatever becomes of them.
+        let policy = if elsewhere.is_some() { RunAhead::Fixed } else { config.window };
+        let window = Window::new(policy, most);
         let owed = |index| elsewhere.as_ref()?.declared().get(&index).map(|keys| keys.len());
         let scheduler = Scheduler::new(len, threads, window.width(), Arc::clone(&signals.parking), owed);
         let job = Self {

@@ -13,6 +13,9 @@ use std::time::Instant;
 ///   its wait, so the call cannot fall between the two;
 /// * the caller's: the sleeper sees what there is to do, and does not sleep.
 ///
+/// A call is answered by whoever looks for one first, perhaps by somebody who came after it. That is right as long as all
+/// look for the same: whoever answers has just seen that what the call was for is taken.
+///
 /// A sleeper that is called is no longer registered, though it has not woken yet: nobody calls it twice, and while it is on
 /// its way to wake up others pay one load each.
 #[derive(Debug, Default)]
@@ -94,16 +97,18 @@ mod tests {
 
     #[test]
     fn no_wake_up_is_lost_between_two_threads_that_hand_a_turn_to_each_other() {
-        let turns = Arc::new((Parking::default(), AtomicU64::new(0)));
-        let play = |parity: u64| {
+        // A place to sleep for each: a call is for whoever is there, and a turn is not.
+        let turns = Arc::new(([Parking::default(), Parking::default()], AtomicU64::new(0)));
+        let play = |mine: usize| {
             let turns = Arc::clone(&turns);
             move || {
-                for round in (parity..20_000).step_by(2) {
-                    while turns.1.load(Ordering::Acquire) != round {
-                        turns.0.wait(None, || turns.1.load(Ordering::Acquire) != round);
+                let (parking, turn) = (&turns.0, &turns.1);
+                for round in (mine as u64..20_000).step_by(2) {
+                    while turn.load(Ordering::Acquire) != round {
+                        parking[mine].wait(None, || turn.load(Ordering::Acquire) != round);
                     }
-                    turns.1.store(round + 1, Ordering::Release);
-                    turns.0.call(false);
+                    turn.store(round + 1, Ordering::Release);
+                    parking[1 - mine].call(false);
                 }
             }
         };
@@ -112,6 +117,6 @@ mod tests {
             scope.spawn(play(1));
         });
         assert_eq!(turns.1.load(Ordering::Acquire), 20_000);
-        assert!(!turns.0.seems_asleep());
+        assert!(turns.0.iter().all(|parking| !parking.seems_asleep()));
     }
 }

@@ -5,8 +5,9 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RunAhead {
-    /// As far as first executions last, and no further than the limit. Where every transaction depends on the one before,
-    /// they are executed one by one, by one worker, and now and then one is tried in advance.
+    /// As far as executions in advance last, and no further than the limit. Where every transaction depends on the one before,
+    /// they are executed one by one, by one worker, and now and then one is tried in advance. A block of which a part is
+    /// executed [elsewhere](super::Elsewhere) is executed up to the limit.
     #[default]
     Adaptive,
     /// Always up to the limit.
@@ -20,6 +21,8 @@ const GAIN: u32 = 8;
 /// The part of itself that it loses with a transaction that is executed at the frontier in the end, after executions in
 /// advance: the first after a success, and each that follows.
 const LOSS: (u32, u32) = (16, 8);
+/// The part that it loses so while no execution in advance has lasted: a block may be one chain.
+const FIRST_LOSS: u32 = 2;
 /// The most, and the least, that a commit without executions in advance adds, so that a window of one comes to try two again.
 const PROBES: (u32, u32) = (ONE / 8, ONE / 128);
 
@@ -30,7 +33,7 @@ const PROBES: (u32, u32) = (ONE / 8, ONE / 128);
 /// work. Failures also make tries rarer, down to one in 128 commits, and successes more frequent: a block that is one chain
 /// wastes one execution in a hundred, one that ceases to be a chain is soon at full width.
 ///
-/// The parts were chosen by simulation (`examples/simulate`) on 2 to 64 cores, the 2 checked against real runs.
+/// The parts were chosen by simulation (`examples/simulate`) on 2 to 64 cores.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
     policy: RunAhead,
@@ -39,13 +42,15 @@ pub(crate) struct Window {
     probe: u32,
     /// The last transaction of which an execution was counted as failed, if nothing has lasted since.
     failed: Option<u32>,
+    /// Whether an execution in advance has lasted.
+    lasted: bool,
 }
 
 impl Window {
     /// A window of at most `most` transactions, and at first of so many: what is slow at a block's begin is to hold up nobody.
     pub(crate) fn new(policy: RunAhead, most: u32) -> Self {
         let most = most.clamp(1, u32::MAX / ONE / 2) * ONE;
-        Self { policy, width: most, most, probe: PROBES.0, failed: None }
+        Self { policy, width: most, most, probe: PROBES.0, failed: None, lasted: false }
     }
 
     /// The width, at least 1.
@@ -58,7 +63,7 @@ impl Window {
         match executions {
             0 => {} // elsewhere
             1 if in_advance => {
-                self.failed = None;
+                (self.failed, self.lasted) = (None, true);
                 self.probe = (self.probe * 2).min(PROBES.0);
                 self.grow(self.width / GAIN);
             }
@@ -74,7 +79,11 @@ impl Window {
         if self.policy == RunAhead::Fixed || self.failed == Some(index) {
             return;
         }
-        let part = if self.failed.is_none() { LOSS.0 } else { LOSS.1 };
+        let part = match self.failed {
+            _ if !self.lasted => FIRST_LOSS,
+            None => LOSS.0,
+            Some(_) => LOSS.1,
+        };
         self.failed = Some(index);
         self.probe = (self.probe / 2).max(PROBES.1);
         self.width = (self.width - self.width / part).max(ONE);
@@ -111,7 +120,7 @@ mod tests {
                 window.committed(index, 1, false);
             }
         }
-        assert!((50..200).contains(&tries), "{tries}");
+        assert!((50..400).contains(&tries), "{tries}");
         (10_000..10_200).for_each(|index| window.committed(index, 1, window.width() > 1));
         assert!(window.width() > 32, "it does not come back");
     }

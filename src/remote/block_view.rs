@@ -255,8 +255,9 @@ impl BlockView {
 impl State {
     /// Notes a request, and gives its number.
     fn open(&mut self, what: Asked, guess: bool) -> u64 {
+        let number = self.requests.len() as u64;
         self.requests.push(Request { what, guess, answered: false });
-        self.requests.len() as u64 - 1
+        number
     }
 
     /// The request `number`, if it is of the kind, whether it was a guess, and whether it has been answered before; it has

@@ -231,7 +231,6 @@ impl<V: RemoteVm> Cluster<V> {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "what was done, and how")]
     fn attempt<S>(
         &self,
         key: BlockKey,

@@ -264,7 +264,7 @@ impl Link {
     /// Takes a numbered packet in, and the messages that it completes.
     fn take(&mut self, packet: Packet, events: &mut Vec<Event>) {
         let ahead = packet.seq.saturating_sub(self.received);
-        if ahead == 0 || ahead > 2 * self.config.window as u64 {
+        if ahead == 0 || ahead > (self.config.window as u64).saturating_mul(2) {
             return; // it has come before, or its sender does not keep to the window
         }
         self.early.entry(packet.seq).or_insert(Piece { more: packet.more, body: packet.body });

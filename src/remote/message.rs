@@ -2,7 +2,7 @@
 //!
 //! Every message of a block carries its [`BlockKey`]; what fits no live block is counted and dropped. The encoding is borsh:
 //! strict (one value, one form; nothing may follow it) and bounded (a length that the bytes do not bear out allocates
-//! nothing). Its version is that of the [packet](super::packet) around it.
+//! nothing). Its version is that of the packet around it.
 
 use crate::kv::Op;
 use crate::multiversion::TxIndex;

@@ -80,7 +80,6 @@ fn run<V: RemoteVm>(
     }
 }
 
-#[expect(clippy::type_complexity, reason = "transactions, and what is declared of them")]
 fn decode<V: RemoteVm>(own: &[Own]) -> Result<(Vec<V::Transaction>, Vec<Declared<V::Key>>), ShardFailure> {
     let malformed = |place: TxIndex, what: &str| ShardFailure::Malformed(format!("{what} of transaction {place}"));
     let mut transactions = Vec::with_capacity(own.len());

@@ -251,7 +251,7 @@ pub fn run(data: &[u8]) -> u32 {
     }
     wire.is_heard(&probe, &*counts);
     let after = counts();
-    if data.len() % 16 == 0 {
+    if data.len().is_multiple_of(16) {
         a_block_is_right(&mut peers.right.lock().0);
     }
     let met = [

@@ -276,7 +276,8 @@ fn tree(sample: &Sample, key: &Bytes, node: Bytes) -> u32 {
             assert_eq!(proof.value(), (key < KEYS).then(|| value_of(key)).as_ref());
         }
     }
-    let change = |key: u8| (Bytes::from(vec![key]), if key % 2 == 0 { Op::Delete } else { Op::Put(value_of(key + 1)) });
+    let change =
+        |key: u8| (Bytes::from(vec![key]), if key.is_multiple_of(2) { Op::Delete } else { Op::Put(value_of(key + 1)) });
     drop(tree.update(&(0..KEYS + 5).step_by(2).map(change).collect(), 8, 1));
     drop(tree.update(&(0..KEYS).map(|key| (Bytes::from(vec![key]), Op::Delete)).collect(), 8, 1));
     let Ok(mut exporter) = Exporter::new(tree, 7, Cut { chunk_bytes: 150, level: 1 }) else { return DAMAGED };

@@ -284,7 +284,7 @@ fn run(
                     acc = mix(mix(acc, u64::from(*key)), *value);
                 }
             }
-            Step::Panic(of) | Step::Fail(of) if acc % u64::from(of) == 0 => return None,
+            Step::Panic(of) | Step::Fail(of) if acc.is_multiple_of(u64::from(of)) => return None,
             Step::Panic(_) | Step::Fail(_) | Step::Linger(_) => {}
         }
     }
