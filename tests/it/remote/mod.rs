@@ -2,7 +2,13 @@
 
 /// Blocks over shards against the oracle, under faults.
 mod differential;
+/// Shards behind real sockets.
+#[cfg(feature = "grpc")]
+mod grpc;
 /// Transactions that can be sent, and their oracle.
 mod machine;
+/// Between a coordinator and a shard.
+#[cfg(feature = "grpc")]
+mod proxy;
 /// Coordinator and shards in one process.
 mod rig;
