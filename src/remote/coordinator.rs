@@ -80,7 +80,8 @@ impl Coordinator {
     fn begin(&mut self, attempt: Attempt, out: &mut Outbox) {
         self.fail(AttemptError::Stopped, out); // there is none: its caller waits for one at a time
         self.counters.begun.one();
-        tracing::debug!(block = %attempt.key, shards = attempt.shares.len(), "a block begins");
+        let BlockKey { session, block, attempt: number } = attempt.key;
+        tracing::debug!(session, block, attempt = number, shards = attempt.shares.len(), "a block begins");
         for share in &attempt.shares {
             out.send(share.peer, share.begin.clone());
         }
@@ -96,7 +97,8 @@ impl Coordinator {
     fn fail(&mut self, why: AttemptError, out: &mut Outbox) {
         let Some(UnderWay { attempt, .. }) = self.under_way.take() else { return };
         self.counters.failed.one();
-        tracing::warn!(block = %attempt.key, %why, "an attempt has come to nothing");
+        let BlockKey { session, block, attempt: number } = attempt.key;
+        tracing::warn!(session, block, attempt = number, %why, "an attempt has come to nothing");
         for share in &attempt.shares {
             out.send(share.peer, message::encode(&ToShard::Abort(attempt.key)));
         }
@@ -171,7 +173,8 @@ impl Coordinator {
         }
         if let Some(UnderWay { attempt, done }) = self.under_way.take() {
             self.counters.done.one();
-            tracing::debug!(block = %attempt.key, "a block is done");
+            let BlockKey { session, block, attempt: number } = attempt.key;
+            tracing::debug!(session, block, attempt = number, "a block is done");
             attempt.reply.write(Ok(Arc::new(done.into_iter().flatten().collect())));
         }
     }
@@ -181,7 +184,7 @@ impl Station for Coordinator {
     type Order = Order;
 
     fn changed(&mut self, peer: Peer, change: Change, out: &mut Outbox) {
-        tracing::info!(peer = peer.0, ?change, "a shard");
+        tracing::info!(shard = peer.0, ?change, "a shard");
         self.peers.set(peer, change != Change::Down);
         if change == Change::Up {
             return;
@@ -203,7 +206,7 @@ impl Station for Coordinator {
             ToCoordinator::Done(done) => done.key,
             ToCoordinator::Failed(failed) => failed.key,
             ToCoordinator::Leaving => {
-                tracing::info!(peer = peer.0, "a shard takes no more blocks");
+                tracing::info!(shard = peer.0, "a shard takes no more blocks");
                 return self.peers.set(peer, false); // it comes up again with its next life
             }
         };

@@ -19,7 +19,7 @@ use super::link::LinkConfig;
 use super::live::{LiveBlock, NotTaken, Registry, Switch};
 use super::machine::RemoteVm;
 use super::mailbox::Mailbox;
-use super::message::{self, Begin, Failed, Outcome, Resolved, ShardFailure, ToCoordinator, ToShard};
+use super::message::{self, Begin, BlockKey, Failed, Outcome, Resolved, ShardFailure, ToCoordinator, ToShard};
 use super::share::{self, Job};
 use super::transport::{Peer, Transport};
 use crate::executor::{BlockExecutor, Config, Elsewhere, ResolveError, RunAhead};
@@ -34,6 +34,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ShardConfig {
+    /// What it is called in logs.
+    pub name: String,
     /// Worker threads; 0 takes as many as the machine has.
     pub threads: usize,
     /// How it talks.
@@ -48,7 +50,8 @@ pub struct ShardConfig {
 
 impl Default for ShardConfig {
     fn default() -> Self {
-        Self { threads: 0, link: LinkConfig::default(), coordinators: 8, prefetch_keys: 512, prefetch_requests: 4 }
+        let (link, name) = (LinkConfig::default(), String::new());
+        Self { name, threads: 0, link, coordinators: 8, prefetch_keys: 512, prefetch_requests: 4 }
     }
 }
 
@@ -129,8 +132,11 @@ impl Shard {
             },
         });
         let shard = Self { inner };
-        let runner =
-            Runner { vm, executor, registry, jobs, mailbox: Arc::clone(&mailbox), counters: Arc::clone(&counters) };
+        let name = config.name;
+        let runner = {
+            let (mailbox, counters) = (Arc::clone(&mailbox), Arc::clone(&counters));
+            Runner { name, vm, executor, registry, jobs, mailbox, counters }
+        };
         let threads = |error: std::io::Error| StartError::Threads(error.to_string());
         shard.inner.crew.start("cachekv-shard-link".into(), move || endpoint.run()).map_err(threads)?;
         shard.inner.crew.start("cachekv-shard-run".into(), move || runner.run()).map_err(threads)?;
@@ -215,7 +221,7 @@ impl<V: RemoteVm> Station for Desk<V> {
     type Order = Order;
 
     fn changed(&mut self, peer: Peer, change: Change, _: &mut Outbox) {
-        tracing::info!(peer = peer.0, ?change, "a coordinator");
+        tracing::info!(shard = self.config.name, peer = peer.0, ?change, "a coordinator");
         match change {
             Change::Up | Change::Restarted => drop(self.coordinators.insert(peer)),
             Change::Down => drop(self.coordinators.remove(&peer)),
@@ -294,7 +300,8 @@ impl<V: RemoteVm> Desk<V> {
             Err(NotTaken::Leaving) => return refuse(ShardFailure::Leaving, out),
             Err(NotTaken::Closed) => return refuse(ShardFailure::Aborted, out),
         }
-        tracing::debug!(block = %key, peer = peer.0, transactions = own.len(), "a share begins");
+        let BlockKey { session, block, attempt } = key;
+        tracing::debug!(session, block, attempt, shard = self.config.name, transactions = own.len(), "a share begins");
         live.view.prefetch(prefetch);
         if !self.jobs.offer(Job { live: Arc::clone(&live), own }) {
             self.registry.remove(&key);
@@ -356,6 +363,7 @@ pub(super) const MOST_PLACES: TxIndex = 1 << 20;
 
 /// The runner's side: one block after the other.
 struct Runner<V: RemoteVm> {
+    name: String,
     vm: V,
     executor: BlockExecutor,
     registry: Arc<Registry<V::Key, V::Value>>,
@@ -368,6 +376,7 @@ impl<V: RemoteVm> Runner<V> {
     fn run(self) {
         while let Some(job) = self.jobs.take() {
             let (key, peer) = (job.live.key, job.live.peer);
+            let BlockKey { session, block, attempt } = key;
             let mailbox = Arc::clone(&self.mailbox);
             let tell = move |message: ToCoordinator| {
                 mailbox.push(Incoming::Order(Order::Tell(peer, message::encode(&message)))); // closed: nobody is told any more
@@ -383,10 +392,10 @@ impl<V: RemoteVm> Runner<V> {
                 self.counters.failed.one()
             }
             match &came {
-                ToCoordinator::Failed(failed) => {
-                    tracing::warn!(block = %key, peer = peer.0, why = %failed.why, "a share failed")
+                ToCoordinator::Failed(Failed { why, .. }) => {
+                    tracing::warn!(session, block, attempt, shard = self.name, %why, "a share came to nothing");
                 }
-                _ => tracing::debug!(block = %key, peer = peer.0, "a share is done"),
+                _ => tracing::debug!(session, block, attempt, shard = self.name, "a share is done"),
             }
             tell(came); // before it is let go of: who waits for that takes it as said
             self.registry.remove(&key);

@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("multiversion", &["kv", "sync"]),
     ("executor", &["multiversion", "kv", "sync"]),
     ("remote", &["executor", "multiversion", "kv", "sync"]),
-    ("evm", &["executor", "multiversion", "kv", "sync"]),
+    ("evm", &["remote", "executor", "multiversion", "kv", "sync"]),
     ("report", &["executor", "multiversion", "kv"]),
 ];
 

@@ -19,8 +19,9 @@ struct Inner {
     cut_after: AtomicU64,
     /// How long each piece is delayed.
     delay_us: AtomicU64,
-    /// Whether what comes is read and thrown away.
+    /// Whether what comes is read and thrown away, or not read at all.
     hole: AtomicBool,
+    stall: AtomicBool,
     cuts: AtomicU64,
 }
 
@@ -63,6 +64,11 @@ impl Proxy {
         self.inner.hole.store(all, Ordering::Relaxed);
     }
 
+    /// Whether connections stay open and nothing is read from them.
+    pub fn stall(&self, all: bool) {
+        self.inner.stall.store(all, Ordering::Relaxed);
+    }
+
     /// Cuts every connection there is.
     pub fn cut(&self) {
         for stream in self.inner.open.lock().unwrap().drain(..) {
@@ -88,6 +94,9 @@ impl Inner {
     fn forward(&self, mut from: TcpStream, mut to: TcpStream, carried: &AtomicU64) {
         let mut bytes = [0; 4096];
         while let Ok(len @ 1..) = from.read(&mut bytes) {
+            while self.stall.load(Ordering::Relaxed) && !self.stop.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
             let after = self.cut_after.load(Ordering::Relaxed);
             let so_far = carried.fetch_add(len as u64, Ordering::Relaxed) + len as u64;
             if after > 0 && so_far > after {
