@@ -164,8 +164,11 @@ impl<V: Clone, O: Clone> Chain<V, O> {
     /// mostly in order, and entries further down may be in another core's cache.
     fn before(&self, tx: TxIndex) -> usize {
         let len = self.entries.len();
+        if self.entries.last().is_none_or(|last| last.version.tx < tx) {
+            return len;
+        }
         let is_before = |at: usize| self.entries.get(at).is_some_and(|entry| entry.version.tx < tx);
-        let (mut step, mut end) = (1, len); // what is at `end` or after it is not before `tx`
+        let (mut step, mut end) = (2, len - 1); // what is at `end` or after it is not before `tx`
         while let Some(at) = len.checked_sub(step) {
             if is_before(at) {
                 let between = self.entries.get(at + 1..end).unwrap_or_default();

@@ -22,12 +22,12 @@ pub(crate) struct Written<O> {
     /// Where, in key order.
     pub(crate) slots: Vec<SlotId>,
     /// The operands it left, to be settled.
-    merges: SmallVec<[(SlotId, Operands<O>); 1]>,
+    merges: Vec<(SlotId, Operands<O>)>,
 }
 
 impl<O> Default for Written<O> {
     fn default() -> Self {
-        Self { slots: Vec::new(), merges: SmallVec::new() }
+        Self { slots: Vec::new(), merges: Vec::new() }
     }
 }
 
@@ -106,7 +106,7 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
         previous: &Written<M::Operand>,
     ) -> (Written<M::Operand>, TxIndex) {
         let mut readers_end = 0;
-        let mut merges = SmallVec::new();
+        let mut merges = Vec::new();
         let mut slots = Vec::with_capacity(writes.size_hint().0);
         for (key, write) in writes {
             let (id, slot) = self.slots.intern(&key);
@@ -154,7 +154,7 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
             slot.put(Version { tx, incarnation: PREDICTED }, None, &self.frontier);
             id
         });
-        Written { slots: predicted.collect(), merges: SmallVec::new() }
+        Written { slots: predicted.collect(), merges: Vec::new() }
     }
 
     /// Resolves the operands that `tx` left, once everything below it is committed, and tells `settlement` what they come to:
