@@ -17,7 +17,7 @@
 //! | [`cachekv`] | [`Store`](cachekv::Store): writes buffered over a parent, snapshots and iterators of one cut, atomic flush |
 //! | [`multiversion`] | [`TxView`](multiversion::TxView): what a transaction executes against; merge operators |
 //! | [`executor`] | [`BlockExecutor`](executor::BlockExecutor): blocks in parallel, equal to sequential execution |
-//! | `remote` | one block over several shards, with the result of executing it here (feature `remote`) |
+//! | `remote` | one block over several processes, with the result of one (features `remote`, `grpc`) |
 //! | `restore` | authenticated state: a Merkle root a block, proofs, snapshots in verified chunks (feature `restore`) |
 //! | `evm` | Ethereum blocks through `revm` (feature `evm`) |
 //! | [`report`] | statistics as tables |
@@ -44,7 +44,7 @@
 //! # Features
 //!
 //! `redb`: the embedded store. `restore`: authenticated state. `evm`: Ethereum blocks. `remote`: blocks over several
-//! shards. `cli`: the program (default). No feature changes what another does.
+//! shards; `grpc`: over several machines. `cli`: the program (default). No feature changes what another does.
 
 // What can panic, or be cut off, has a reason beside it. In a test it is a failure like others.
 #![cfg_attr(

@@ -67,3 +67,33 @@ fn a_peer_has_one_block_at_a_time() {
         assert!(second.switch.why().is_none());
     });
 }
+
+/// A registry that takes no more, while its last block ends and another one comes: whoever waits for it to be empty leaves, and
+/// nothing comes in after that.
+#[test]
+fn who_waits_for_the_last_block_leaves_when_it_has_ended() {
+    explore(|| {
+        let registry: Blocks = Arc::new(Registry::new());
+        let (first, second) = (block(1), block(2));
+        registry.take(&first, 8).unwrap();
+        let ends = {
+            let registry = Arc::clone(&registry);
+            thread::spawn(move || registry.remove(&first.key))
+        };
+        let comes = {
+            let registry = Arc::clone(&registry);
+            thread::spawn(move || {
+                if registry.take(&second, 8).is_ok() {
+                    registry.remove(&second.key);
+                }
+            })
+        };
+        registry.leave();
+        assert!(registry.wait_empty(Instant::now()));
+        assert_eq!(registry.len(), 0);
+        assert_eq!(registry.take(&block(3), 8), Err(NotTaken::Leaving));
+        ends.join().unwrap();
+        comes.join().unwrap();
+        assert_eq!(registry.len(), 0, "it was let in after all");
+    });
+}

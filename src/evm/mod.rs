@@ -5,6 +5,8 @@
 //! the answer is a value or a typed [`Error`] that names file, transaction and field: never a panic.
 
 mod block;
+#[cfg(feature = "remote")]
+mod coded;
 mod codes;
 mod database;
 mod error;

@@ -13,7 +13,7 @@ use super::stats::Tally;
 use super::vm::Vm;
 use super::window::{RunAhead, Window};
 use crate::kv::KvRead;
-use crate::multiversion::{MergeOperator, MultiVersionStore, Operands, ReadSet, TxIndex, Written};
+use crate::multiversion::{MergeOperator, MultiVersionStore, Operands, ReadSet, Settlement, TxIndex, Written};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -47,11 +47,11 @@ pub(super) struct Run<V: Vm> {
     /// Operands to be checked beside the written ones.
     pub(super) obligations: Vec<(V::Key, Operands<Operand<V>>)>,
     /// Where the transaction has versions or estimates.
-    pub(super) written: Written,
+    pub(super) written: Written<Operand<V>>,
 }
 
 impl<V: Vm> Run<V> {
-    pub(super) fn nothing(written: Written) -> Self {
+    pub(super) fn nothing(written: Written<Operand<V>>) -> Self {
         Self { outcome: None, reads: ReadSet::new(0), at_frontier: false, obligations: Vec::new(), written }
     }
 }
@@ -82,13 +82,17 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         let window = Window::new(policy, most);
         let owed = |index| elsewhere.as_ref()?.declared().get(&index).map(|keys| keys.len());
         let scheduler = Scheduler::new(len, threads, window.width(), Arc::clone(&signals.parking), owed);
+        let settlement = match (&on_commit, &elsewhere) {
+            (None, None) => Settlement::keeping(),
+            _ => Settlement::at_once(),
+        };
         let job = Self {
             vm,
             block,
             places,
             store,
             scheduler,
-            committer: Committer::new(on_commit, window, block.len()),
+            committer: Committer::new(on_commit, settlement, window, block.len()),
             signals,
             cancel,
             deadline,
@@ -162,10 +166,13 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
             cancel.detach(&self.signals);
         }
         let committed = self.scheduler.frontier();
-        let Committed { outputs, cause, .. } = self.committer.into_inner();
+        let Committed { outputs, cause, settlement, .. } = self.committer.into_inner();
         let (store, tally) = (self.store, self.tally);
         // A key's comparison or a value's clone may panic here too. Then there is nothing that could be handed out.
-        let gather = || (store.outcome(committed), tally.into_inner().into_stats());
+        let gather = || {
+            store.settle_rest(settlement);
+            (store.outcome(committed), tally.into_inner().into_stats())
+        };
         let (batch, mut stats) = match catch_unwind(AssertUnwindSafe(gather)) {
             Ok(gathered) => gathered,
             Err(payload) => {

@@ -28,8 +28,10 @@ mod job;
 #[path = "../../loom_tests/executor/mod.rs"]
 mod models;
 mod output;
+mod pace;
 mod parking;
 mod places;
+mod pool;
 mod queue;
 mod scheduler;
 mod sequential;

@@ -15,6 +15,9 @@ pub struct BlockStats<K> {
     pub executions: u64,
     /// Of these, begun when everything below was committed: without record and without validation.
     pub frontier_executions: u64,
+    /// Transactions committed before the calling thread called the others: it executed them alone. Those of a block to whose end
+    /// nobody was called are among them.
+    pub alone: u64,
     /// The width of the window at each commit, added up: divided by `transactions`, how far ahead of the commits the block was
     /// executed on average.
     pub windows: u64,
@@ -103,6 +106,7 @@ impl<K> Default for Tally<K> {
             transactions: 0,
             executions: 0,
             frontier_executions: 0,
+            alone: 0,
             windows: 0,
             validations: 0,
             aborts: Aborts::default(),
@@ -135,6 +139,7 @@ impl<K: Key> Tally<K> {
         let (mine, theirs) = (&mut self.stats, other.stats);
         mine.executions += theirs.executions;
         mine.frontier_executions += theirs.frontier_executions;
+        mine.alone += theirs.alone;
         mine.windows += theirs.windows;
         mine.validations += theirs.validations;
         mine.aborts += theirs.aborts;

@@ -80,6 +80,8 @@ impl Coordinator {
     fn begin(&mut self, attempt: Attempt, out: &mut Outbox) {
         self.fail(AttemptError::Stopped, out); // there is none: its caller waits for one at a time
         self.counters.begun.one();
+        let BlockKey { session, block, attempt: number } = attempt.key;
+        tracing::debug!(session, block, attempt = number, shards = attempt.shares.len(), "a block begins");
         for share in &attempt.shares {
             out.send(share.peer, share.begin.clone());
         }
@@ -95,6 +97,8 @@ impl Coordinator {
     fn fail(&mut self, why: AttemptError, out: &mut Outbox) {
         let Some(UnderWay { attempt, .. }) = self.under_way.take() else { return };
         self.counters.failed.one();
+        let BlockKey { session, block, attempt: number } = attempt.key;
+        tracing::warn!(session, block, attempt = number, %why, "an attempt has come to nothing");
         for share in &attempt.shares {
             out.send(share.peer, message::encode(&ToShard::Abort(attempt.key)));
         }
@@ -169,6 +173,8 @@ impl Coordinator {
         }
         if let Some(UnderWay { attempt, done }) = self.under_way.take() {
             self.counters.done.one();
+            let BlockKey { session, block, attempt: number } = attempt.key;
+            tracing::debug!(session, block, attempt = number, "a block is done");
             attempt.reply.write(Ok(Arc::new(done.into_iter().flatten().collect())));
         }
     }
@@ -178,6 +184,7 @@ impl Station for Coordinator {
     type Order = Order;
 
     fn changed(&mut self, peer: Peer, change: Change, out: &mut Outbox) {
+        tracing::info!(shard = peer.0, ?change, "a shard");
         self.peers.set(peer, change != Change::Down);
         if change == Change::Up {
             return;
@@ -198,6 +205,10 @@ impl Station for Coordinator {
             ToCoordinator::Resolved(resolved) => resolved.key,
             ToCoordinator::Done(done) => done.key,
             ToCoordinator::Failed(failed) => failed.key,
+            ToCoordinator::Leaving => {
+                tracing::info!(shard = peer.0, "a shard takes no more blocks");
+                return self.peers.set(peer, false); // it comes up again with its next life
+            }
         };
         match (message, self.share_of(key, peer)) {
             (ToCoordinator::Fetch(fetch), _) => self.read(peer, key, What::Keys(fetch), out),
@@ -207,11 +218,15 @@ impl Station for Coordinator {
             (ToCoordinator::Done(done), Some(at)) => self.done(at, done, out),
             (ToCoordinator::Failed(failed), Some(at)) => {
                 let shares = self.under_way.as_ref().map(|under_way| &under_way.attempt.shares);
-                if let Some(share) = shares.and_then(|shares| shares.get(at)) {
-                    let shard = share.shard;
-                    self.fail(AttemptError::Failed { shard, why: failed.why }, out);
+                let Some(share) = shares.and_then(|shares| shares.get(at)) else { return };
+                let (shard, why) = (share.shard, failed.why);
+                if why == ShardFailure::Leaving {
+                    self.peers.set(peer, false);
+                    return self.fail(AttemptError::Lost { shard }, out);
                 }
+                self.fail(AttemptError::Failed { shard, why }, out);
             }
+            (ToCoordinator::Leaving, _) => {}
         }
     }
 

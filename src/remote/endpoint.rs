@@ -11,6 +11,7 @@
 //! holds a lock while it sends or waits.
 
 use super::counters::Counters;
+use super::crew::Ended;
 use super::link::{Event, Link, LinkConfig};
 use super::mailbox::Mailbox;
 use super::packet::{Packet, Refused};
@@ -60,6 +61,8 @@ impl Outbox {
 pub(crate) enum Incoming<O> {
     Packet(Peer, Bytes),
     Order(O),
+    /// To be told when all that was said before has been acknowledged by whoever is there.
+    Settle(Arc<Ended>),
 }
 
 /// How many packets wait at most for the endpoint to come to them.
@@ -77,6 +80,7 @@ pub(crate) struct Endpoint<S: Station> {
     counters: Arc<Counters>,
     names: RandomState,
     out: Outbox,
+    unsettled: Vec<Arc<Ended>>,
 }
 
 impl<S: Station> Endpoint<S> {
@@ -99,6 +103,7 @@ impl<S: Station> Endpoint<S> {
             counters,
             names,
             out: Outbox::default(),
+            unsettled: Vec::new(),
         };
         for peer in peers {
             endpoint.meet(peer, Instant::now());
@@ -117,6 +122,7 @@ impl<S: Station> Endpoint<S> {
                 match item {
                     Incoming::Packet(peer, bytes) => self.receive(peer, bytes, now),
                     Incoming::Order(order) => self.station.ordered(order, &mut self.out),
+                    Incoming::Settle(settled) => self.unsettled.push(settled),
                 }
             }
             let next = self.station.elapsed(now, &mut self.out);
@@ -125,6 +131,9 @@ impl<S: Station> Endpoint<S> {
             }
             self.hand_over();
             self.poll(now);
+            if !open || self.links.values().all(Link::is_settled) {
+                self.unsettled.drain(..).for_each(|settled| _ = settled.write(Ok(())));
+            }
             if !open {
                 return;
             }

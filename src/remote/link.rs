@@ -139,6 +139,11 @@ impl Link {
         self.peer.is_some()
     }
 
+    /// Whether the peer has acknowledged all that it was told.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.waiting.is_empty() && self.flight.is_empty()
+    }
+
     /// Takes `message` to be sent; false, and nothing done, while there is no conversation.
     pub(crate) fn send(&mut self, message: Bytes) -> bool {
         if !self.is_up() {

@@ -5,7 +5,7 @@ use super::message::{BlockKey, ShardFailure};
 use super::transport::Peer;
 use crate::executor::{CancelToken, Elsewhere};
 use crate::kv::{Key, Value};
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Condvar, Mutex};
 use std::collections::HashMap;
 use std::time::Instant;
 
@@ -53,6 +53,8 @@ pub(crate) enum NotTaken {
     Stale,
     /// There are as many as there may be.
     Busy,
+    /// The shard takes no more.
+    Leaving,
     /// The shard is stopping.
     Closed,
 }
@@ -63,11 +65,15 @@ type Live<K, V> = Arc<LiveBlock<K, V>>;
 #[derive(Debug)]
 pub(crate) struct Registry<K: Key, V: Value> {
     state: Mutex<State<K, V>>,
+    /// Told when there is none any more.
+    emptied: Condvar,
 }
 
 #[derive(Debug)]
 struct State<K: Key, V: Value> {
     open: bool,
+    /// Whether it takes no more, though those that are there may come to their end.
+    leaving: bool,
     live: HashMap<BlockKey, Live<K, V>>,
     /// The newest block that each peer has begun.
     newest: HashMap<Peer, BlockKey>,
@@ -75,7 +81,8 @@ struct State<K: Key, V: Value> {
 
 impl<K: Key, V: Value> Registry<K, V> {
     pub(crate) fn new() -> Self {
-        Self { state: Mutex::new(State { open: true, live: HashMap::new(), newest: HashMap::new() }) }
+        let state = State { open: true, leaving: false, live: HashMap::new(), newest: HashMap::new() };
+        Self { state: Mutex::new(state), emptied: Condvar::default() }
     }
 
     /// Takes `block`. A peer has one block at a time: an earlier one is ended, as called off.
@@ -84,6 +91,9 @@ impl<K: Key, V: Value> Registry<K, V> {
             let mut state = self.state.lock();
             if !state.open {
                 return Err(NotTaken::Closed);
+            }
+            if state.leaving {
+                return Err(NotTaken::Leaving);
             }
             let newest = state.newest.get(&block.peer);
             if newest.is_some_and(|newest| newest.session == block.key.session && *newest >= block.key) {
@@ -108,7 +118,30 @@ impl<K: Key, V: Value> Registry<K, V> {
 
     /// Lets go of a block that is over.
     pub(crate) fn remove(&self, key: &BlockKey) {
-        self.state.lock().live.remove(key);
+        let empty = {
+            let mut state = self.state.lock();
+            state.live.remove(key);
+            state.live.is_empty()
+        };
+        if empty {
+            self.emptied.notify_all();
+        }
+    }
+
+    /// Takes no more; those that are there go on.
+    pub(crate) fn leave(&self) {
+        self.state.lock().leaving = true;
+    }
+
+    /// Waits until there is none; false at the deadline.
+    pub(crate) fn wait_empty(&self, deadline: Instant) -> bool {
+        let mut state = self.state.lock();
+        while !state.live.is_empty() {
+            if self.emptied.wait_until(&mut state, deadline).timed_out() {
+                break;
+            }
+        }
+        state.live.is_empty()
     }
 
     /// Ends every block of a peer, which is gone.
@@ -118,6 +151,7 @@ impl<K: Key, V: Value> Registry<K, V> {
             state.newest.remove(&peer);
             state.remove_all_of(peer)
         };
+        self.emptied.notify_all();
         gone.iter().for_each(|block| block.end(ShardFailure::Aborted));
     }
 
@@ -128,6 +162,7 @@ impl<K: Key, V: Value> Registry<K, V> {
             state.open = false;
             state.live.drain().map(|(_, block)| block).collect()
         };
+        self.emptied.notify_all();
         gone.iter().for_each(|block| block.end(ShardFailure::Aborted));
     }
 

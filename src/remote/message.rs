@@ -223,6 +223,9 @@ pub enum ShardFailure {
     /// The shard has as many blocks as it takes.
     #[error("the shard is busy")]
     Busy,
+    /// The shard is about to stop, and takes no more.
+    #[error("the shard takes no more blocks")]
+    Leaving,
 }
 
 /// A share that came to nothing.
@@ -262,6 +265,8 @@ pub enum ToCoordinator {
     Done(Done),
     /// Its share came to nothing.
     Failed(Failed),
+    /// It is about to stop: it ends what it has, and takes no more.
+    Leaving,
 }
 
 /// A message's bytes. Writing into memory cannot fail; a message that could not be written would be empty, and refused.

@@ -1,4 +1,4 @@
-//! One block over several shards: a coordinator divides it between shards, and the result is that of executing it here.
+//! One block over several processes: a coordinator divides it between shards, and the result is that of executing it here.
 //!
 //! * **The serial order is the block's order.** A shard executes its transactions with the same executor over the same
 //!   multiversion store; a write that it waits for is an estimate at its transaction's place until its outcome arrives.
@@ -36,6 +36,8 @@ mod counters;
 mod crew;
 mod endpoint;
 mod error;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod link;
 mod live;
 mod machine;
@@ -63,6 +65,8 @@ pub use coded::Coded;
 pub use counters::Counts;
 pub use crew::StillRunning;
 pub use error::{AttemptError, RemoteError, StartError};
+#[cfg(feature = "grpc")]
+pub use grpc::{DialConfig, GrpcDialer, GrpcListener, ListenConfig, Tls};
 pub use link::LinkConfig;
 pub use machine::RemoteVm;
 pub use message::{BlockKey, ReadFailure, ShardFailure};

@@ -12,27 +12,30 @@
 use super::block_view::{BlockView, Manners};
 use super::coded::Coded;
 use super::counters::{Counters, Counts};
-use super::crew::{Crew, StillRunning};
+use super::crew::{Crew, Ended, StillRunning};
 use super::endpoint::{Change, Endpoint, Incoming, Outbox, PACKETS, Station};
 use super::error::StartError;
 use super::link::LinkConfig;
 use super::live::{LiveBlock, NotTaken, Registry, Switch};
 use super::machine::RemoteVm;
 use super::mailbox::Mailbox;
-use super::message::{self, Begin, Failed, Outcome, Resolved, ShardFailure, ToCoordinator, ToShard};
+use super::message::{self, Begin, BlockKey, Failed, Outcome, Resolved, ShardFailure, ToCoordinator, ToShard};
 use super::share::{self, Job};
 use super::transport::{Peer, Transport};
-use crate::executor::{BlockExecutor, Config, Elsewhere, ResolveError};
+use crate::executor::{BlockExecutor, Config, Elsewhere, ResolveError, RunAhead};
 use crate::kv::Op;
 use crate::multiversion::TxIndex;
 use crate::sync::Arc;
 use bytes::Bytes;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// How a shard works.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ShardConfig {
+    /// What it is called in logs.
+    pub name: String,
     /// Worker threads; 0 takes as many as the machine has.
     pub threads: usize,
     /// How it talks.
@@ -47,7 +50,8 @@ pub struct ShardConfig {
 
 impl Default for ShardConfig {
     fn default() -> Self {
-        Self { threads: 0, link: LinkConfig::default(), coordinators: 8, prefetch_keys: 512, prefetch_requests: 4 }
+        let (link, name) = (LinkConfig::default(), String::new());
+        Self { name, threads: 0, link, coordinators: 8, prefetch_keys: 512, prefetch_requests: 4 }
     }
 }
 
@@ -68,6 +72,8 @@ struct Inner {
     crew: Crew,
     counters: Arc<Counters>,
     live: Box<dyn Fn() -> usize + Send + Sync>,
+    /// Takes no more blocks, and says so; waits for those under way, and for their outcomes to be acknowledged.
+    drain: Box<dyn Fn(Instant) -> bool + Send + Sync>,
     /// Ends every block, and lets both threads go.
     stop: Box<dyn Fn() + Send + Sync>,
 }
@@ -79,7 +85,7 @@ impl Shard {
     /// [`StartError`]; nothing runs then.
     pub fn start<V: RemoteVm>(vm: V, transport: Arc<dyn Transport>, config: ShardConfig) -> Result<Self, StartError> {
         let mut executor = Config::default();
-        (executor.threads, executor.run_ahead) = (config.threads, RUN_AHEAD);
+        (executor.threads, executor.run_ahead, executor.window) = (config.threads, RUN_AHEAD, RunAhead::Fixed);
         let executor = BlockExecutor::with_config(executor).map_err(|error| StartError::Threads(error.to_string()))?;
         let counters = Arc::new(Counters::default());
         let mailbox = Arc::new(Mailbox::new(PACKETS));
@@ -91,6 +97,7 @@ impl Shard {
             mailbox: Arc::clone(&mailbox),
             counters: Arc::clone(&counters),
             config: config.clone(),
+            coordinators: HashSet::new(),
         };
         let endpoint = {
             let (mailbox, transport) = (Arc::clone(&mailbox), Arc::clone(&transport));
@@ -104,6 +111,17 @@ impl Shard {
                 let registry = Arc::clone(&registry);
                 Box::new(move || registry.len())
             },
+            drain: {
+                let (registry, mailbox) = (Arc::clone(&registry), Arc::clone(&mailbox));
+                Box::new(move |deadline| {
+                    registry.leave();
+                    mailbox.push(Incoming::Order(Order::Leave));
+                    let empty = registry.wait_empty(deadline);
+                    let settled = Arc::new(Ended::new());
+                    let asked = mailbox.push(Incoming::Settle(Arc::clone(&settled)));
+                    empty && asked && settled.wait(deadline).is_some()
+                })
+            },
             stop: {
                 let (registry, jobs, mailbox) = (Arc::clone(&registry), Arc::clone(&jobs), Arc::clone(&mailbox));
                 Box::new(move || {
@@ -114,8 +132,11 @@ impl Shard {
             },
         });
         let shard = Self { inner };
-        let runner =
-            Runner { vm, executor, registry, jobs, mailbox: Arc::clone(&mailbox), counters: Arc::clone(&counters) };
+        let name = config.name;
+        let runner = {
+            let (mailbox, counters) = (Arc::clone(&mailbox), Arc::clone(&counters));
+            Runner { name, vm, executor, registry, jobs, mailbox, counters }
+        };
         let threads = |error: std::io::Error| StartError::Threads(error.to_string());
         shard.inner.crew.start("cachekv-shard-link".into(), move || endpoint.run()).map_err(threads)?;
         shard.inner.crew.start("cachekv-shard-run".into(), move || runner.run()).map_err(threads)?;
@@ -125,6 +146,14 @@ impl Shard {
             }
         }))?;
         Ok(shard)
+    }
+
+    /// Takes no more blocks, which its coordinators are told, and waits until those under way are done and what they came to
+    /// has been acknowledged. False if that has not come about by `deadline`; either way it still runs, to be
+    /// [shut down](Self::shutdown). May be called from any thread, at any time, and again.
+    pub fn drain(&self, deadline: Instant) -> bool {
+        tracing::info!(blocks = self.blocks(), "the shard takes no more blocks");
+        (self.inner.drain)(deadline)
     }
 
     /// Takes no more blocks, ends those under way, and waits for its threads. May be called from any thread, at any time, by
@@ -170,25 +199,35 @@ impl std::fmt::Debug for Inner {
     }
 }
 
-/// What the shard's own threads tell the endpoint: a message for a peer.
-pub(super) type Tell = (Peer, Bytes);
+/// What the shard's own threads tell the endpoint.
+pub(super) enum Order {
+    Tell(Peer, Bytes),
+    /// To tell everybody that no more blocks are taken.
+    Leave,
+}
 
 /// The endpoint's side: what comes in is given to whom it is for.
 struct Desk<V: RemoteVm> {
     registry: Arc<Registry<V::Key, V::Value>>,
     jobs: Arc<Mailbox<Job<V>>>,
-    mailbox: Arc<Mailbox<Incoming<Tell>>>,
+    mailbox: Arc<Mailbox<Incoming<Order>>>,
     counters: Arc<Counters>,
     config: ShardConfig,
+    /// Those that are there.
+    coordinators: HashSet<Peer>,
 }
 
 impl<V: RemoteVm> Station for Desk<V> {
-    type Order = Tell;
+    type Order = Order;
 
     fn changed(&mut self, peer: Peer, change: Change, _: &mut Outbox) {
+        tracing::info!(shard = self.config.name, peer = peer.0, ?change, "a coordinator");
         match change {
-            Change::Up => {}
-            Change::Restarted | Change::Down => self.registry.end_all_of(peer),
+            Change::Up | Change::Restarted => drop(self.coordinators.insert(peer)),
+            Change::Down => drop(self.coordinators.remove(&peer)),
+        }
+        if change != Change::Up {
+            self.registry.end_all_of(peer);
         }
     }
 
@@ -212,8 +251,14 @@ impl<V: RemoteVm> Station for Desk<V> {
         }
     }
 
-    fn ordered(&mut self, (peer, message): Tell, out: &mut Outbox) {
-        out.send(peer, message);
+    fn ordered(&mut self, order: Order, out: &mut Outbox) {
+        match order {
+            Order::Tell(peer, message) => out.send(peer, message),
+            Order::Leave => {
+                let leaving = message::encode(&ToCoordinator::Leaving);
+                self.coordinators.iter().for_each(|peer| out.send(*peer, leaving.clone()));
+            }
+        }
     }
 
     fn elapsed(&mut self, _: Instant, _: &mut Outbox) -> Option<Instant> {
@@ -239,7 +284,7 @@ impl<V: RemoteVm> Desk<V> {
         let switch = Arc::new(Switch::default());
         let mailbox = Arc::clone(&self.mailbox);
         let ask = move |message: ToCoordinator| {
-            mailbox.push(Incoming::Order((peer, message::encode(&message)))); // closed: the view is, too, or will be
+            mailbox.push(Incoming::Order(Order::Tell(peer, message::encode(&message)))); // closed: the view is, too, or will be
         };
         let fail = {
             let switch = Arc::clone(&switch);
@@ -252,8 +297,11 @@ impl<V: RemoteVm> Desk<V> {
             Ok(()) => {}
             Err(NotTaken::Stale) => return self.counters.stale.one(),
             Err(NotTaken::Busy) => return refuse(ShardFailure::Busy, out),
+            Err(NotTaken::Leaving) => return refuse(ShardFailure::Leaving, out),
             Err(NotTaken::Closed) => return refuse(ShardFailure::Aborted, out),
         }
+        let BlockKey { session, block, attempt } = key;
+        tracing::debug!(session, block, attempt, shard = self.config.name, transactions = own.len(), "a share begins");
         live.view.prefetch(prefetch);
         if !self.jobs.offer(Job { live: Arc::clone(&live), own }) {
             self.registry.remove(&key);
@@ -315,11 +363,12 @@ pub(super) const MOST_PLACES: TxIndex = 1 << 20;
 
 /// The runner's side: one block after the other.
 struct Runner<V: RemoteVm> {
+    name: String,
     vm: V,
     executor: BlockExecutor,
     registry: Arc<Registry<V::Key, V::Value>>,
     jobs: Arc<Mailbox<Job<V>>>,
-    mailbox: Arc<Mailbox<Incoming<Tell>>>,
+    mailbox: Arc<Mailbox<Incoming<Order>>>,
     counters: Arc<Counters>,
 }
 
@@ -327,9 +376,10 @@ impl<V: RemoteVm> Runner<V> {
     fn run(self) {
         while let Some(job) = self.jobs.take() {
             let (key, peer) = (job.live.key, job.live.peer);
+            let BlockKey { session, block, attempt } = key;
             let mailbox = Arc::clone(&self.mailbox);
             let tell = move |message: ToCoordinator| {
-                mailbox.push(Incoming::Order((peer, message::encode(&message)))); // closed: nobody is told any more
+                mailbox.push(Incoming::Order(Order::Tell(peer, message::encode(&message)))); // closed: nobody is told any more
             };
             let came = match job.live.switch.why() {
                 Some(why) => ToCoordinator::Failed(Failed { key, why }),
@@ -341,9 +391,15 @@ impl<V: RemoteVm> Runner<V> {
             } else {
                 self.counters.failed.one()
             }
+            match &came {
+                ToCoordinator::Failed(Failed { why, .. }) => {
+                    tracing::warn!(session, block, attempt, shard = self.name, %why, "a share came to nothing");
+                }
+                _ => tracing::debug!(session, block, attempt, shard = self.name, "a share is done"),
+            }
+            tell(came); // before it is let go of: who waits for that takes it as said
             self.registry.remove(&key);
             job.live.view.close();
-            tell(came);
         }
     }
 }

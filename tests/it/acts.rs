@@ -2,7 +2,7 @@
 //!
 //! Verdicts come from statistics and results, never from time: a hand-shake that does not come ends the test.
 
-use cachekv::executor::{Aborts, BlockExecutor, BlockOutput, BlockStats, Options, Vm, execute_sequentially};
+use cachekv::executor::{Aborts, BlockExecutor, BlockOutput, BlockStats, Config, Options, Vm, execute_sequentially};
 use cachekv::kv::{KvStore, MemSnapshot, MemStore};
 use cachekv::multiversion::{MergeOperator, TxView, ViewError};
 use parking_lot::{Condvar, Mutex};
@@ -99,7 +99,14 @@ pub struct Shake {
 }
 
 /// Two workers: one is held in the writer while the other runs the observer.
-pub static TWO: LazyLock<BlockExecutor> = LazyLock::new(|| BlockExecutor::new(2).unwrap());
+pub static TWO: LazyLock<BlockExecutor> = LazyLock::new(|| sharing(2));
+
+/// An executor of so many threads that all work from a block's begin, however short its transactions are.
+pub fn sharing(threads: usize) -> BlockExecutor {
+    let mut config = Config::default();
+    (config.threads, config.shared_from) = (threads, Duration::ZERO);
+    BlockExecutor::with_config(config).unwrap()
+}
 
 pub fn base(entries: &[(Key, Value)]) -> MemSnapshot<Key, Value> {
     MemStore::from_iter(entries.iter().copied()).snapshot().unwrap()

@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("multiversion", &["kv", "sync"]),
     ("executor", &["multiversion", "kv", "sync"]),
     ("remote", &["executor", "multiversion", "kv", "sync"]),
-    ("evm", &["executor", "multiversion", "kv", "sync"]),
+    ("evm", &["remote", "executor", "multiversion", "kv", "sync"]),
     ("report", &["executor", "multiversion", "kv"]),
 ];
 
@@ -50,7 +50,10 @@ fn sources() -> Vec<Source> {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                // What is generated, and what generates it, has a form of its own.
+                if path.file_name().is_none_or(|name| name != "wire") {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let inside = path.strip_prefix(&root).unwrap();
                 let first = inside.components().next().unwrap().as_os_str().to_string_lossy().into_owned();

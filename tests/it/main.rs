@@ -26,6 +26,9 @@ mod cli_evm;
 /// The program on authenticated state.
 #[cfg(feature = "cli")]
 mod cli_restore;
+/// The program over several processes.
+#[cfg(feature = "cli")]
+mod cli_shards;
 /// Every promise of a store, kept by every adapter.
 mod contract;
 /// Blocks in parallel against the oracle.

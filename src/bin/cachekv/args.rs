@@ -3,6 +3,7 @@
 use crate::chain::ACCOUNTS;
 use crate::failure::EXIT_STATUS;
 use crate::kind::Kind;
+use crate::shards::fleet::ShardsArgs;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, Write};
@@ -17,6 +18,7 @@ Examples:
   cachekv run --workload hotkey                  everybody adds to one counter, and nobody conflicts
   cachekv run --accounts 2 --db /tmp/two.redb    nothing but conflicts
   cachekv run --json --blocks 10 | jq .total     one JSON document
+  cachekv run --shards local:2 --work 100        over two shards, processes that are started and stopped with it
   cachekv run --state-root --db it.redb          with a Merkle root of the state after every block
 
 A store goes on with the workload, seed and accounts it was made with. Killing the program at any moment loses at most
@@ -34,6 +36,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(Run),
+    Shard(crate::shards::serve::ShardArgs),
     Root(crate::root::RootArgs),
     Prove(crate::prove::ProveArgs),
     Verify(crate::prove::VerifyArgs),
@@ -89,6 +92,8 @@ pub(crate) struct Run {
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) shards: ShardsArgs,
 }
 
 fn up_to(most: u64) -> clap::builder::RangedU64ValueParser {

@@ -8,18 +8,24 @@
 //! All blocks are looked at, also after one that is wrong; what cannot be read ends the command.
 
 use crate::failure::{EXIT_STATUS, Failure};
+use crate::shards::ethereum::{Blocks, MACHINE, accesses, numbered};
+use crate::shards::fleet::{Fleet, NotDone, ShardsArgs, Tally};
+use crate::shards::signals::asked_to_end;
 use cachekv::evm::{
-    Accounts, Block, BlockFiles, BlockInput, Codes, Error, StateKey, StateValue, TxOutput, accounts, receipts, store,
-    verify,
+    Accounts, Block, BlockFiles, BlockInput, Codes, Error, StateKey, StateValue, TxOutput, accounts as accounts_of,
+    receipts, store, verify,
 };
 use cachekv::executor::{BlockError, BlockExecutor, BlockOutput, Cause, execute_sequentially};
 use cachekv::kv::KvStore;
 use cachekv::report::{Align, Table, grouped, grouped_decimal};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 const EXAMPLES: &str = "\
@@ -27,6 +33,7 @@ Examples:
   cachekv evm blocks/12459406            one block
   cachekv evm blocks                     all blocks in a folder
   cachekv evm --threads 4 --json blocks  one JSON document
+  cachekv evm --shards local:2 blocks    over two shards, too: processes that are started and stopped with it
 
 A folder of a block holds block.json (the answer to eth_getBlockByNumber with full transactions) and pre_state.json (the
 answer to debug_traceBlockByNumber with the prestateTracer, or one object of address to account). codes.json.gz or
@@ -49,15 +56,53 @@ pub(crate) struct EvmArgs {
     /// How often each block is executed in each way; the best time counts
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     rounds: u64,
+    #[command(flatten)]
+    read: ReadArgs,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    shards: ShardsArgs,
+}
+
+/// What belongs to blocks and may stand elsewhere.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReadArgs {
     /// The file of codes by their hash, JSON or JSON in gzip [default: the next codes.json.gz or codes.json]
     #[arg(long, value_name = "FILE")]
     codes: Option<PathBuf>,
     /// The file of block hashes by number, JSON [default: the next block_hashes.json]
     #[arg(long, value_name = "FILE")]
     block_hashes: Option<PathBuf>,
-    /// Print one JSON document instead of a table
-    #[arg(long)]
-    json: bool,
+}
+
+impl ReadArgs {
+    /// Reads every block that `paths` name, in turn.
+    ///
+    /// # Errors
+    /// What cannot be read, or what `each` says.
+    pub(crate) fn blocks(
+        &self,
+        paths: &[PathBuf],
+        mut each: impl FnMut(Block) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut archives = BTreeMap::new();
+        for folder in folders(paths)? {
+            each(Block::new(read(self, &folder, &mut archives).map_err(unreadable)?))?;
+        }
+        Ok(())
+    }
+
+    /// As arguments.
+    fn again(&self) -> Vec<OsString> {
+        let mut args: Vec<OsString> = Vec::new();
+        for (name, file) in [("--codes", &self.codes), ("--block-hashes", &self.block_hashes)] {
+            if let Some(file) = file {
+                args.extend([name.into(), file.into()]);
+            }
+        }
+        args
+    }
 }
 
 /// Executes the blocks that `args` name, and says what came of it.
@@ -67,15 +112,26 @@ pub(crate) struct EvmArgs {
 pub(crate) fn run(args: &EvmArgs) -> Result<String, Failure> {
     let executor = BlockExecutor::new(args.threads.try_into().unwrap_or(usize::MAX))
         .map_err(|error| Failure::System(format!("no threads to work with ({error}): ask for less with --threads")))?;
-    let mut archives = BTreeMap::new();
     let mut rows = Vec::new();
-    for folder in folders(&args.paths)? {
-        let block = Block::new(read(args, &folder, &mut archives).map_err(unreadable)?);
-        rows.push(measure(&block, &executor, args.rounds)?);
+    let mut tally = None;
+    if args.shards.shards.is_empty() {
+        args.read.blocks(&args.paths, |block| Ok(rows.push(measure(&block, &executor, args.rounds, None)?)))?;
+    } else {
+        let mut blocks = Vec::new();
+        args.read.blocks(&args.paths, |block| Ok(blocks.push(Arc::new(block))))?;
+        let mut more = args.read.again();
+        more.push("--evm".into());
+        more.extend(args.paths.iter().map(Into::into));
+        let fleet = args.shards.start(Blocks::of(blocks.iter().cloned()), MACHINE, args.threads, &more)?;
+        let ending = asked_to_end()?;
+        for block in blocks.iter().take_while(|_| !ending.load(Ordering::Relaxed)) {
+            rows.push(measure(block, &executor, args.rounds, fleet.as_ref())?);
+        }
+        tally = fleet.as_ref().map(Fleet::tally);
     }
     rows.sort_by_key(|row| row.number);
-    let outcome =
-        Outcome { command: "evm", threads: executor.threads(), rounds: args.rounds, total: total(&rows), rows };
+    let (threads, total) = (executor.threads(), total(&rows));
+    let outcome = Outcome { command: "evm", threads, rounds: args.rounds, shards: tally, total, rows };
     let text = if args.json { outcome.json()? } else { outcome.text() };
     match outcome.wrong() {
         None => Ok(text),
@@ -118,7 +174,7 @@ fn inside(path: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Reads the block in `folder`; an archive of codes that many blocks share is read once.
-fn read(args: &EvmArgs, folder: &Path, archives: &mut BTreeMap<PathBuf, Codes>) -> Result<BlockInput, Error> {
+fn read(args: &ReadArgs, folder: &Path, archives: &mut BTreeMap<PathBuf, Codes>) -> Result<BlockInput, Error> {
     let mut files = BlockFiles::in_folder(folder);
     files.codes = args.codes.clone().or(files.codes);
     files.block_hashes = args.block_hashes.clone().or(files.block_hashes);
@@ -143,7 +199,13 @@ type Output = BlockOutput<StateKey, StateValue, TxOutput>;
 type Ended = Box<BlockError<StateKey, StateValue, TxOutput, Error>>;
 
 /// Executes `block` in both ways as often as asked for; every execution is checked, the fastest counts.
-fn measure(block: &Block, executor: &BlockExecutor, rounds: u64) -> Result<Row, Failure> {
+fn measure(
+    block: &Block,
+    executor: &BlockExecutor,
+    rounds: u64,
+    fleet: Option<&Fleet<Blocks>>,
+) -> Result<Row, Failure> {
+    let sent = fleet.map(|fleet| Ok::<_, Failure>((fleet, numbered(block), accesses(block)?))).transpose()?;
     let header = &block.input().header;
     let before = store(&block.input().pre_state).snapshot()?;
     let mut row = Row {
@@ -153,6 +215,7 @@ fn measure(block: &Block, executor: &BlockExecutor, rounds: u64) -> Result<Row, 
         gas: header.gas_used,
         sequential_us: f64::INFINITY,
         parallel_us: f64::INFINITY,
+        sharded_us: None,
         executions: 0,
         speed_up: None,
         wrong: None,
@@ -164,8 +227,11 @@ fn measure(block: &Block, executor: &BlockExecutor, rounds: u64) -> Result<Row, 
         let began = Instant::now();
         let many = executor.execute(&before, block.transactions(), block);
         let parallel = began.elapsed();
-        match checked(block, one, many) {
-            Ok(executions) => row.note(sequential, parallel, executions),
+        let began = Instant::now();
+        let shards = sent.as_ref().map(|(fleet, sent, accesses)| fleet.execute(&before, sent, accesses));
+        let sharded = shards.is_some().then(|| began.elapsed());
+        match checked(block, one, many, shards) {
+            Ok(executions) => row.note(sequential, parallel, sharded, executions),
             Err(Failure::Wrong(words)) => {
                 row.wrong = Some(words);
                 break;
@@ -180,27 +246,46 @@ fn measure(block: &Block, executor: &BlockExecutor, rounds: u64) -> Result<Row, 
 ///
 /// # Errors
 /// [`Failure::Wrong`] if one of them is not the block, or they differ.
-fn checked(block: &Block, one: Result<Output, Ended>, many: Result<Output, Ended>) -> Result<u64, Failure> {
+fn checked(
+    block: &Block,
+    one: Result<Output, Ended>,
+    many: Result<Output, Ended>,
+    shards: Option<Result<Output, NotDone<Blocks>>>,
+) -> Result<u64, Failure> {
     let input = block.input();
-    let right = |how: &str, done: Result<Output, Ended>| {
-        let output = done.map_err(|error| ended(how, *error))?;
+    let right = |how: &str, done: Result<Output, Failure>| {
+        let output = done?;
         let verified = verify(&input.header, &input.fork, &receipts(output.outputs.iter().cloned()));
         verified.map(|()| output).map_err(|mismatch| Failure::Wrong(format!("{how} execution: {mismatch}")))
     };
-    let (sequential, parallel) = (right("sequential", one)?, right("parallel", many)?);
+    let sequential = right("sequential", one.map_err(|error| ended("sequential", *error)))?;
+    let parallel = right("parallel", many.map_err(|error| ended("parallel", *error)))?;
     let executions = parallel.stats.executions;
-    if parallel.outputs != sequential.outputs {
-        return Err(Failure::Wrong("parallel and sequential execution leave different receipts".into()));
+    equal(input, "parallel", parallel, &sequential)?;
+    if let Some(shards) = shards {
+        let sharded = shards.map_err(|error| match error {
+            NotDone::Block(error) => Failure::Wrong(format!("sharded execution: {}", error.cause)),
+            NotDone::Shards(failure) => failure,
+        });
+        equal(input, "sharded", right("sharded", sharded)?, &sequential)?;
     }
-    let after = |output: Output| -> Result<Accounts, Failure> {
+    Ok(executions)
+}
+
+/// Whether an execution has left the receipts and the state that it should.
+fn equal(input: &BlockInput, how: &str, ours: Output, sequential: &Output) -> Result<(), Failure> {
+    if ours.outputs != sequential.outputs {
+        return Err(Failure::Wrong(format!("{how} and sequential execution leave different receipts")));
+    }
+    let after = |output: &Output| -> Result<Accounts, Failure> {
         let store = store(&input.pre_state);
-        Ok(accounts(&store.commit(output.batch)?)?)
+        Ok(accounts_of(&store.commit(output.batch.clone())?)?)
     };
-    let (sequential, parallel) = (after(sequential)?, after(parallel)?);
-    let all = sequential.keys().chain(parallel.keys());
-    match all.into_iter().find(|address| sequential.get(*address) != parallel.get(*address)) {
-        Some(address) => Err(Failure::Wrong(format!("account {address} differs after parallel execution"))),
-        None => Ok(executions),
+    let (due, ours) = (after(sequential)?, after(&ours)?);
+    let mut all = due.keys().chain(ours.keys());
+    match all.find(|address| due.get(*address) != ours.get(*address)) {
+        Some(address) => Err(Failure::Wrong(format!("account {address} differs after {how} execution"))),
+        None => Ok(()),
     }
 }
 
@@ -233,6 +318,9 @@ struct Row {
     /// Infinite, which JSON shows as null, if no execution was right.
     sequential_us: f64,
     parallel_us: f64,
+    /// Over the shards, where there were some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sharded_us: Option<f64>,
     speed_up: Option<f64>,
     executions: u64,
     /// Why it is not verified.
@@ -240,27 +328,34 @@ struct Row {
 }
 
 impl Row {
-    fn note(&mut self, sequential: Duration, parallel: Duration, executions: u64) {
+    fn note(&mut self, sequential: Duration, parallel: Duration, sharded: Option<Duration>, executions: u64) {
         self.sequential_us = self.sequential_us.min(micros(sequential));
         if micros(parallel) < self.parallel_us {
             (self.parallel_us, self.executions) = (micros(parallel), executions);
         }
+        if let Some(sharded) = sharded.map(micros) {
+            self.sharded_us = Some(self.sharded_us.unwrap_or(f64::INFINITY).min(sharded));
+        }
         self.speed_up = ratio(self.sequential_us, self.parallel_us);
     }
 
-    fn cells(&self) -> [String; 9] {
+    fn cells(&self, sharded: bool) -> Vec<String> {
         let time = |micros: f64| if micros.is_finite() { grouped_decimal(micros / 1_000.0, 2) } else { "-".into() };
-        [
+        let mut cells = vec![
             self.number.map_or("total".into(), |number| number.to_string()),
             self.fork.clone().unwrap_or_default(),
             grouped(self.transactions),
             grouped(self.gas),
             time(self.sequential_us),
             time(self.parallel_us),
+        ];
+        cells.extend(sharded.then(|| time(self.sharded_us.unwrap_or(f64::INFINITY))));
+        cells.extend([
             self.speed_up.map_or("-".into(), |ratio| grouped_decimal(ratio, 2)),
             grouped(self.executions),
             if self.wrong.is_none() { "yes" } else { "NO" }.into(),
-        ]
+        ]);
+        cells
     }
 }
 
@@ -284,6 +379,7 @@ fn total(rows: &[Row]) -> Row {
         gas: right().map(|row| row.gas).sum(),
         sequential_us,
         parallel_us,
+        sharded_us: right().map(|row| row.sharded_us).sum(),
         speed_up: ratio(sequential_us, parallel_us),
         executions: right().map(|row| row.executions).sum(),
         wrong: (wrong > 0).then(|| format!("{wrong} of {} blocks are wrong", rows.len())),
@@ -296,6 +392,8 @@ struct Outcome {
     command: &'static str,
     threads: usize,
     rounds: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shards: Option<Tally>,
     #[serde(rename = "blocks")]
     rows: Vec<Row>,
     total: Row,
@@ -306,17 +404,19 @@ impl Outcome {
     fn text(&self) -> String {
         let figure = |name| (name, Align::Right);
         let mut head = vec![("block", Align::Left), ("fork", Align::Left)];
-        head.extend(
-            ["transactions", "gas", "sequential (ms)", "parallel (ms)", "speed-up (x)", "executions"].map(figure),
-        );
+        let sharded = self.shards.is_some();
+        head.extend(["transactions", "gas", "sequential (ms)", "parallel (ms)"].map(figure));
+        head.extend(sharded.then(|| figure("sharded (ms)")));
+        head.extend(["speed-up (x)", "executions"].map(figure));
         head.push(("verified", Align::Left));
         let mut table = Table::new(head);
-        self.rows.iter().for_each(|row| table.row(row.cells()));
+        self.rows.iter().for_each(|row| table.row(row.cells(sharded)));
         if self.rows.len() > 1 {
             table.rule();
-            table.row(self.total.cells());
+            table.row(self.total.cells(sharded));
         }
-        format!("threads: {}, best of {}\n\n{table}", self.threads, self.rounds)
+        let shards = self.shards.as_ref().map(|tally| format!("{tally}\n\n")).unwrap_or_default();
+        format!("threads: {}, best of {}\n\n{shards}{table}", self.threads, self.rounds)
     }
 
     /// For programs.

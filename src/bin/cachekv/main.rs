@@ -6,6 +6,7 @@
 //! * `readers`, `run`: executing blocks while somebody reads. `compare`: that two executions agree.
 //! * `evm`: real Ethereum blocks, with the feature of that name.
 //! * `root`, `prove`, `snapshot`: authenticated state: its root, proofs from it, and copies that are verified.
+//! * `shards`: blocks over several processes.
 //! * `outcome`: what came of it, as a table or as JSON.
 
 #![cfg_attr(
@@ -21,6 +22,10 @@
         clippy::unreachable
     )
 )]
+
+/// Values made by one worker are dropped by another, block after block.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod args;
@@ -41,6 +46,8 @@ mod prove;
 mod readers;
 mod root;
 mod run;
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+mod shards;
 mod snapshot;
 mod workload;
 
@@ -56,6 +63,7 @@ fn main() -> ExitCode {
     };
     let text = match args.command {
         Command::Run(run) => run::run(&run),
+        Command::Shard(shard) => shards::serve::run(&shard),
         Command::Root(root) => root::run(&root),
         Command::Prove(prove) => prove::prove(&prove),
         Command::Verify(verify) => prove::verify(&verify),

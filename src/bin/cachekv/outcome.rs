@@ -3,6 +3,7 @@
 use crate::args::Run;
 use crate::chain::Chain;
 use crate::failure::Failure;
+use crate::shards::fleet::Tally;
 use crate::workload::name_key;
 use bytes::Bytes;
 use cachekv::executor::{Aborts, BlockStats};
@@ -89,6 +90,8 @@ pub(crate) struct Outcome {
     pub(crate) last: Chain,
     pub(crate) path: PathBuf,
     pub(crate) threads: usize,
+    /// How the shards did, if there were some.
+    pub(crate) tally: Option<Tally>,
     pub(crate) rows: Rows,
     /// Complete walks of all readers.
     pub(crate) walks: u64,
@@ -114,8 +117,10 @@ impl Outcome {
              sequential and parallel execution agree\n\n\
              {table}\n\
              {roots}\
+             {shards}\
              {walks} by {readers} meanwhile, each over one whole state\n\
              height {height} with {total} is durable in {path}, after {seconds} s; run again to go on\n",
+            shards = self.tally.as_ref().map(|tally| format!("{tally}\n")).unwrap_or_default(),
             workload = self.last.workload,
             blocks = counted(self.last.height.saturating_sub(self.first.height), "block"),
             txns = counted(args.txns, "transaction"),
@@ -142,6 +147,7 @@ impl Outcome {
             accounts: self.last.accounts,
             db: self.path.display().to_string(),
             threads: self.threads,
+            shards: self.tally.clone(),
             work_us: args.work,
             transactions_per_block: args.txns,
             from_height: self.first.height,
@@ -177,6 +183,8 @@ struct Document {
     accounts: u64,
     db: String,
     threads: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shards: Option<Tally>,
     work_us: u64,
     transactions_per_block: u64,
     from_height: u64,

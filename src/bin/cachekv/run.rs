@@ -16,14 +16,18 @@ use crate::failure::Failure;
 use crate::open::{Opened, open};
 use crate::outcome::{Outcome, Rows};
 use crate::readers;
-use crate::workload::{Fault, Labour, Machine, Receipt, block, name_key};
+use crate::shards::fleet::{Fleet, NotDone};
+use crate::shards::signals::asked_to_end;
+use crate::shards::workloads::{MACHINE, Sent, Workloads};
+use crate::workload::{Fault, Labour, Machine, Receipt, Transaction, accesses, block, name_key};
 use bytes::Bytes;
 use cachekv::cachekv::Store;
 use cachekv::executor::{BlockError, BlockExecutor, BlockOutput, Cause, execute_sequentially};
-use cachekv::kv::{self, KvStore, RedbStore, WriteBatch};
+use cachekv::kv::{self, KvRead, KvStore, RedbStore, WriteBatch};
 use cachekv::restore::{Hash, StateTree};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -33,28 +37,41 @@ use std::time::{Duration, Instant};
 /// # Errors
 /// What ended it early.
 pub(crate) fn run(args: &Run) -> Result<String, Failure> {
+    let fleet = args.shards.start(Workloads, MACHINE, args.threads, &[])?;
     let executor = BlockExecutor::new(args.threads.try_into().unwrap_or(usize::MAX))
         .map_err(|error| Failure::System(format!("no threads to work with ({error}): ask for less with --threads")))?;
     let Opened { store, chain: first, path } = open(args)?;
     let machine = Machine { labour: Labour::measured(args.work) };
-    let driver = Driver { args, executor: &executor, machine: &machine, store: &store, stop: AtomicBool::new(false) };
+    let asked_to_end = fleet.as_ref().map(|_| asked_to_end()).transpose()?;
+    let engine = fleet.as_ref().map_or(Engine::Here(&executor), Engine::Shards);
+    let stop = AtomicBool::new(false);
+    let driver = Driver { args, engine, machine: &machine, store: &store, stop, asked_to_end };
     let began = Instant::now();
     let (last, rows, walks) = driver.run(first)?;
     let elapsed = began.elapsed();
     // With or without readers: what is left behind has been looked at, and is on the disk.
     readers::walk(&store.parent().snapshot()?)?;
-    let outcome = Outcome { first, last, path, threads: executor.threads(), rows, walks, elapsed };
+    let tally = fleet.as_ref().map(Fleet::tally);
+    let outcome = Outcome { first, last, path, threads: executor.threads(), tally, rows, walks, elapsed };
     if args.json { outcome.json(args) } else { Ok(outcome.text(args)) }
 }
 
 /// What the threads of a run share.
 struct Driver<'r> {
     args: &'r Run,
-    executor: &'r BlockExecutor,
+    engine: Engine<'r>,
     machine: &'r Machine,
     store: &'r Store<RedbStore>,
     /// Set when the blocks are done, or a reader has found something wrong.
     stop: AtomicBool,
+    /// Set when the process is asked to end: after the block under way. Without shards, the system ends it at once.
+    asked_to_end: Option<Arc<AtomicBool>>,
+}
+
+/// Who executes blocks.
+enum Engine<'r> {
+    Here(&'r BlockExecutor),
+    Shards(&'r Fleet<Workloads>),
 }
 
 /// A block being flushed: its place in the run, and the thread that does it.
@@ -89,7 +106,7 @@ impl Driver<'_> {
         let mut flight: Option<Flight<'scope>> = None;
         let bar = progress(self.args.blocks);
         for place in 0..self.args.blocks {
-            if self.stop.load(Ordering::Relaxed) {
+            if self.stop.load(Ordering::Relaxed) || self.is_asked_to_end() {
                 break;
             }
             let next = chain.next(self.args.txns);
@@ -111,6 +128,31 @@ impl Driver<'_> {
         land(flight, &mut rows)?;
         bar.finish_and_clear();
         Ok((chain, rows))
+    }
+
+    fn is_asked_to_end(&self) -> bool {
+        self.asked_to_end.as_ref().is_some_and(|asked| asked.load(Ordering::Relaxed))
+    }
+
+    fn parallel<S>(&self, height: u64, snapshot: &S, block: &[Transaction]) -> Result<Executed, Failure>
+    where
+        S: KvRead<Key = Bytes, Value = Bytes>,
+    {
+        let fleet = match self.engine {
+            Engine::Here(executor) => {
+                let done = executor.execute(snapshot, block, self.machine);
+                return done.map_err(|error| ended(height, "parallel", *error));
+            }
+            Engine::Shards(fleet) => fleet,
+        };
+        let accesses = accesses(block, snapshot)?;
+        let send =
+            |transaction: &Transaction| Sent { labour: self.machine.labour.clone(), transaction: transaction.clone() };
+        let sent: Vec<_> = block.iter().map(send).collect();
+        fleet.execute(snapshot, &sent, &accesses).map_err(|error| match error {
+            NotDone::Block(error) => ended(height, "sharded", *error),
+            NotDone::Shards(failure) => failure,
+        })
     }
 
     /// A block's batch with the records of its state tree, if there is to be one, and the root.
@@ -138,8 +180,7 @@ impl Driver<'_> {
         let block = block(chain, self.args.txns);
         let sequential = execute_sequentially(&snapshot, &block, self.machine, None);
         let sequential = sequential.map_err(|error| ended(height, "sequential", *error))?;
-        let parallel = self.executor.execute(&snapshot, &block, self.machine);
-        let parallel = parallel.map_err(|error| ended(height, "parallel", *error))?;
+        let parallel = self.parallel(height, &snapshot, &block)?;
         match difference(&parallel, &sequential, name_key) {
             None => Ok((sequential, parallel)),
             Some(words) => Err(Failure::Wrong(format!("block {height} differs and was not committed: {words}"))),

@@ -9,7 +9,7 @@ mod refused;
 /// What a run does and says.
 mod runs;
 /// The transfers again, by code of its own.
-mod twin;
+pub mod twin;
 
 use bytes::Bytes;
 use cachekv::kv::{KvRead, KvStore, RedbStore};

@@ -106,5 +106,5 @@ fn chunks_and_other_bytes_of_a_snapshot() {
 #[cfg(feature = "remote")]
 #[test]
 fn packets_and_messages() {
-    smoke("remote_packets", 1500, remote_packets::EVENTS, remote_packets::run);
+    smoke("remote_packets", 300, remote_packets::EVENTS, remote_packets::run);
 }

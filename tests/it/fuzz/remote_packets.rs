@@ -198,7 +198,7 @@ fn of_a_coordinator(data: &[u8]) -> ToShard {
 fn of_a_shard(data: &[u8]) -> ToCoordinator {
     let (key, n) = (key(data), data[3]);
     let bytes = Bytes::copy_from_slice(&data[4..]);
-    match data[2] % 5 {
+    match data[2] % 6 {
         0 => ToCoordinator::Fetch(Fetch { key, request: u64::from(n), demand: n % 2 == 0, keys: vec![bytes] }),
         1 => {
             let (start, end) = (Limit::Included(bytes), Limit::Unbounded);
@@ -212,7 +212,8 @@ fn of_a_shard(data: &[u8]) -> ToCoordinator {
             let executed = vec![Executed { place: u32::from(n), output: bytes, writes: vec![] }];
             ToCoordinator::Done(Done { key, executed, executions: 1 })
         }
-        _ => ToCoordinator::Failed(Failed { key, why: ShardFailure::Busy }),
+        4 => ToCoordinator::Failed(Failed { key, why: if n % 2 == 0 { ShardFailure::Busy } else { ShardFailure::Leaving } }),
+        _ => ToCoordinator::Leaving,
     }
 }
 

@@ -10,6 +10,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// What is drawn from a seed.
@@ -92,10 +93,14 @@ fn run(seed: u64) -> (Trouble, Came) {
     let expected = oracle(&case.state, &case.block, case.keys);
     let accesses = declared(&expected.accesses, case.hints, case.keys, case.hint_seed);
     let began = Instant::now();
-    trouble(&mut rig, case.trouble, seed);
+    let troubling = trouble(&mut rig, case.trouble, seed);
     let (result, hooked) = rig.execute(&case.state, &case.block, &accesses, options(time));
     assert!(began.elapsed() < time + Duration::from_secs(5), "the deadline has passed by far");
     let came = check(&case, &expected, &result, &hooked);
+    // Before the trouble is ended it has to have begun: the block may have been quicker.
+    if let Some(troubling) = troubling {
+        troubling.join().unwrap();
+    }
     match case.trouble {
         Trouble::None | Trouble::Mild | Trouble::Lossy => {
             assert_ne!(came, Came::Error, "{result:?}");
@@ -120,15 +125,15 @@ fn run(seed: u64) -> (Trouble, Came) {
     (case.trouble, came)
 }
 
-fn trouble(rig: &mut Rig, trouble: Trouble, seed: u64) {
+fn trouble(rig: &mut Rig, trouble: Trouble, seed: u64) -> Option<JoinHandle<()>> {
     let network = rig.network.clone();
     let after = Duration::from_micros(seed % 4000);
     match trouble {
-        Trouble::Cut(shard) => drop(std::thread::spawn(move || {
+        Trouble::Cut(shard) => Some(std::thread::spawn(move || {
             std::thread::sleep(after);
             network.cut(0, shard as u64 + 1);
         })),
-        Trouble::Frozen(shard) => drop(std::thread::spawn(move || {
+        Trouble::Frozen(shard) => Some(std::thread::spawn(move || {
             std::thread::sleep(after);
             network.freeze(shard as u64 + 1);
         })),
@@ -137,8 +142,9 @@ fn trouble(rig: &mut Rig, trouble: Trouble, seed: u64) {
             drop(stopped);
             let again = rig.start(shard);
             rig.shards.insert(shard, again);
+            None
         }
-        Trouble::None | Trouble::Mild | Trouble::Lossy => {}
+        Trouble::None | Trouble::Mild | Trouble::Lossy => None,
     }
 }
 

@@ -2,7 +2,19 @@
 
 /// Blocks over shards against the oracle, under faults.
 mod differential;
+/// What is left behind: nothing.
+#[cfg(feature = "grpc")]
+mod endurance;
+/// Shards behind real sockets.
+#[cfg(feature = "grpc")]
+mod grpc;
 /// Transactions that can be sent, and their oracle.
 mod machine;
+/// Shards that are processes, killed, stopped and started again.
+#[cfg(feature = "grpc")]
+mod processes;
+/// Between a coordinator and a shard.
+#[cfg(feature = "grpc")]
+mod proxy;
 /// Coordinator and shards in one process.
 mod rig;

@@ -5,7 +5,7 @@ use super::{Fault, Labour, Receipt, View};
 use bytes::Bytes;
 use cachekv::multiversion::MergeOperator;
 
-const COUNTER: Bytes = Bytes::from_static(b"c");
+pub(super) const COUNTER: Bytes = Bytes::from_static(b"c");
 
 /// Adds a number to a number; a key that is not there counts as 0. What would overflow is refused.
 #[derive(Clone, Copy, Debug)]

@@ -1,13 +1,14 @@
 //! Simulated computation: arithmetic that takes about as long as was asked for, on this machine.
 
 use super::{Fault, View};
+use borsh::{BorshDeserialize, BorshSerialize};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 /// How much arithmetic a transaction does.
 ///
 /// Arithmetic and not a wait for the clock, so that a thread that does not get a core gets no work done either.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) struct Labour {
     rounds: u64,
 }

@@ -5,14 +5,17 @@ use super::draw::Draw;
 use super::orderbook::Order;
 use super::transfers::Transfer;
 use super::{Fault, Labour, Receipt, View, hotkey, number};
+use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use cachekv::kv::KeyRange;
+use cachekv::remote::Access;
+use std::collections::BTreeMap;
 
 /// Journals; an entry goes to one of them, a sweep empties one.
 const BUCKETS: u64 = 16;
 
 /// One transaction of the mixture.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) enum Mixed {
     Transfer(Transfer),
     Order(Order),
@@ -42,6 +45,32 @@ impl Mixed {
                 Mixed::Attempt { transfer: Transfer::draw(draw, accounts), entry, at_least: 1 + draw.below(100) }
             }
             _ => Mixed::Sweep { bucket: bucket(draw) },
+        }
+    }
+
+    /// What it touches, `journals` being the entries that there may be of each journal; its own is added.
+    pub(super) fn access(&self, journals: &mut BTreeMap<u8, Vec<Bytes>>) -> Access<Bytes> {
+        let count = || vec![hotkey::COUNTER];
+        match self {
+            Mixed::Transfer(transfer) => {
+                let keys = transfer.keys();
+                Access { writes: count().into_iter().chain(keys.clone()).collect(), reads: keys.into() }
+            }
+            Mixed::Order(order) => {
+                let keys = order.keys();
+                Access { writes: count().into_iter().chain(keys.clone()).collect(), reads: keys }
+            }
+            Mixed::Count => Access { writes: count(), reads: Vec::new() },
+            Mixed::Attempt { transfer, entry, .. } => {
+                let bucket = entry.get(1).copied().unwrap_or_default();
+                journals.entry(bucket).or_default().push(entry.clone());
+                let (keys, entry) = (transfer.keys(), [entry.clone()]);
+                Access { writes: count().into_iter().chain(keys.clone()).chain(entry).collect(), reads: keys.into() }
+            }
+            Mixed::Sweep { bucket } => {
+                let entries = journals.get(bucket).cloned().unwrap_or_default();
+                Access { writes: count().into_iter().chain(entries.iter().cloned()).collect(), reads: entries }
+            }
         }
     }
 

@@ -13,6 +13,7 @@
 //! A transaction is a function of seed, height and its place in the block, whatever was executed before and on whichever
 //! machine: so a run that was cut short goes on with the transactions it would have had.
 
+mod access;
 mod draw;
 mod hotkey;
 mod labour;
@@ -20,10 +21,12 @@ mod mixed;
 mod orderbook;
 mod transfers;
 
+pub(crate) use access::accesses;
 pub(crate) use labour::Labour;
 
 use crate::chain::Chain;
 use crate::kind::Kind;
+use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use cachekv::executor::Vm;
 use cachekv::kv::{Op, WriteBatch};
@@ -33,7 +36,7 @@ use hotkey::Add;
 use std::fmt;
 
 /// A transaction of any workload.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) enum Transaction {
     Transfer(transfers::Transfer),
     Order(orderbook::Order),
@@ -42,7 +45,7 @@ pub(crate) enum Transaction {
 }
 
 /// What a transaction came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) enum Receipt {
     /// An amount moved; the sender is left with a balance.
     Moved { amount: u64, left: u64 },

@@ -3,6 +3,7 @@
 
 use super::draw::Draw;
 use super::{Fault, Labour, Receipt, View, number, parse};
+use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 
 /// Accounts to a market: more accounts, more markets, fewer conflicts.
@@ -11,7 +12,7 @@ const ACCOUNTS_PER_MARKET: u64 = 100;
 const MIDDLE: u64 = 1_000;
 const SPREAD: u64 = 25;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 enum Side {
     /// Wants to buy: takes asks, and waits among the bids.
     Buy,
@@ -20,7 +21,7 @@ enum Side {
 }
 
 /// Wants `quantity` at `limit` or better.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) struct Order {
     market: u64,
     side: Side,
@@ -66,6 +67,16 @@ impl Order {
         let side = if draw.below(2) == 0 { Side::Buy } else { Side::Sell };
         let limit = MIDDLE - SPREAD + draw.below(2 * SPREAD + 1);
         Self { market, side, limit, quantity: 1 + draw.below(100) }
+    }
+
+    /// Every level that it may take or leave: it reads none beyond these.
+    pub(super) fn keys(&self) -> Vec<Bytes> {
+        let (other, own, prices) = match self.side {
+            Side::Buy => (ASK, BID, MIDDLE - SPREAD..=self.limit),
+            Side::Sell => (BID, ASK, self.limit..=MIDDLE + SPREAD),
+        };
+        let taken = prices.map(|price| key(self.market, other, price));
+        taken.chain([key(self.market, own, self.limit)]).collect()
     }
 
     pub(super) fn execute(&self, labour: &Labour, view: &View<'_>) -> Result<Receipt, Fault> {

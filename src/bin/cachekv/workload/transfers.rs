@@ -2,13 +2,14 @@
 
 use super::draw::Draw;
 use super::{Fault, Labour, Receipt, View, number, read};
+use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 
 /// What every account begins with.
 const ENDOWMENT: u64 = 1_000;
 
 /// Moves `amount`, or what there is of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) struct Transfer {
     from: u64,
     to: u64,
@@ -27,6 +28,11 @@ impl Transfer {
         let others = accounts.saturating_sub(1);
         let to = (from + u64::from(others > 0) + draw.below(others)).checked_rem(accounts).unwrap_or(0);
         Self { from, to, amount: 1 + draw.below(100) }
+    }
+
+    /// The balances that it reads, and writes.
+    pub(super) fn keys(&self) -> [Bytes; 2] {
+        [key(self.from), key(self.to)]
     }
 
     pub(super) fn execute(&self, labour: &Labour, view: &View<'_>) -> Result<Receipt, Fault> {

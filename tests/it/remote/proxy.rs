@@ -1,0 +1,113 @@
+//! What stands between a coordinator and a shard: forwards bytes, and delays, withholds or cuts them as it is told.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+pub struct Proxy {
+    pub address: String,
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    open: Mutex<Vec<TcpStream>>,
+    stop: AtomicBool,
+    /// How many bytes a connection carries before it is cut, 0 for any number.
+    cut_after: AtomicU64,
+    /// How long each piece is delayed.
+    delay_us: AtomicU64,
+    /// Whether what comes is read and thrown away, or not read at all.
+    hole: AtomicBool,
+    stall: AtomicBool,
+    cuts: AtomicU64,
+}
+
+impl Proxy {
+    pub fn to(shard: String) -> Self {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap().to_string();
+        let inner = Arc::new(Inner::default());
+        let own = Arc::clone(&inner);
+        std::thread::spawn(move || {
+            for one in socket.incoming().map(Result::unwrap) {
+                if own.stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                let Ok(other) = TcpStream::connect(&shard) else { continue };
+                drop((one.set_nodelay(true), other.set_nodelay(true)));
+                own.open.lock().unwrap().extend([one.try_clone().unwrap(), other.try_clone().unwrap()]);
+                let carried = Arc::new(AtomicU64::new(0));
+                for (from, to) in [(one.try_clone().unwrap(), other.try_clone().unwrap()), (other, one)] {
+                    let (inner, carried) = (Arc::clone(&own), Arc::clone(&carried));
+                    std::thread::spawn(move || inner.forward(from, to, &carried));
+                }
+            }
+        });
+        Self { address, inner }
+    }
+
+    /// Every connection is cut when it has carried so many bytes; 0 for never.
+    pub fn cut_after(&self, bytes: u64) {
+        self.inner.cut_after.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Every piece of at most 4 KiB is delayed.
+    pub fn delay(&self, by: Duration) {
+        self.inner.delay_us.store(by.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// Whether connections stay open and nothing comes through.
+    pub fn swallow(&self, all: bool) {
+        self.inner.hole.store(all, Ordering::Relaxed);
+    }
+
+    /// Whether connections stay open and nothing is read from them.
+    pub fn stall(&self, all: bool) {
+        self.inner.stall.store(all, Ordering::Relaxed);
+    }
+
+    /// Cuts every connection there is.
+    pub fn cut(&self) {
+        for stream in self.inner.open.lock().unwrap().drain(..) {
+            drop(stream.shutdown(Shutdown::Both));
+        }
+    }
+
+    /// Connections that were cut for what they had carried.
+    pub fn cuts(&self) -> u64 {
+        self.inner.cuts.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.inner.stop.store(true, Ordering::Relaxed);
+        drop(TcpStream::connect(&self.address));
+        self.cut();
+    }
+}
+
+impl Inner {
+    fn forward(&self, mut from: TcpStream, mut to: TcpStream, carried: &AtomicU64) {
+        let mut bytes = [0; 4096];
+        while let Ok(len @ 1..) = from.read(&mut bytes) {
+            while self.stall.load(Ordering::Relaxed) && !self.stop.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            let after = self.cut_after.load(Ordering::Relaxed);
+            let so_far = carried.fetch_add(len as u64, Ordering::Relaxed) + len as u64;
+            if after > 0 && so_far > after {
+                self.cuts.fetch_add(1, Ordering::Relaxed);
+                break;
+            }
+            std::thread::sleep(Duration::from_micros(self.delay_us.load(Ordering::Relaxed)));
+            if !self.hole.load(Ordering::Relaxed) && to.write_all(&bytes[..len]).is_err() {
+                break;
+            }
+        }
+        drop((to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both)));
+    }
+}
