@@ -20,7 +20,7 @@ const CHUNK: usize = 64 << 10;
 /// The pages that the store may keep.
 const CACHE: RedbOptions = RedbOptions { cache_bytes: 1 << 20 };
 /// What a chunk may come to, as bytes, entries, hashes and nodes, in the two that are on their way at once.
-const TIMES: usize = 40;
+const TIMES: usize = 28;
 
 /// Key `n`, 24 bytes, and its value, 64 bytes.
 fn entry(n: u64) -> (Bytes, Op<Bytes>) {
