@@ -20,10 +20,6 @@
 #[path = "evm/ideal.rs"]
 mod ideal;
 
-/// As in the program.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 use cachekv::evm::{Block, BlockFiles, BlockInput, Codes, StateKey, StateValue, store};
 use cachekv::executor::{BlockExecutor, execute_sequentially};
 use cachekv::kv::{KvStore, MemStore};

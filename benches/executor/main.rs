@@ -8,10 +8,6 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark that cannot run ends")]
 #![allow(unreachable_pub, reason = "a benchmark has no outside")]
 
-/// As in the program.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 mod measure;
 mod memory;
 mod workload;

@@ -23,10 +23,6 @@
     )
 )]
 
-/// Values made by one worker are dropped by another, block after block.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod args;
 #[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
