@@ -3,6 +3,7 @@
 use crate::chain::ACCOUNTS;
 use crate::failure::EXIT_STATUS;
 use crate::kind::Kind;
+use crate::picture::PictureArgs;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, Write};
@@ -17,6 +18,7 @@ Examples:
   cachekv run --workload hotkey                  everybody adds to one counter, and nobody conflicts
   cachekv run --accounts 2 --db /tmp/two.redb    nothing but conflicts
   cachekv run --json --blocks 10 | jq .total     one JSON document
+  cachekv run --report block.html                a picture of the slowest block, for any browser
   cachekv run --state-root --db it.redb          with a Merkle root of the state after every block
 
 A store goes on with the workload, seed and accounts it was made with. Killing the program at any moment loses at most
@@ -89,6 +91,8 @@ pub(crate) struct Run {
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) picture: PictureArgs,
 }
 
 fn up_to(most: u64) -> clap::builder::RangedU64ValueParser {

@@ -8,12 +8,13 @@
 //! All blocks are looked at, also after one that is wrong; what cannot be read ends the command.
 
 use crate::failure::{EXIT_STATUS, Failure};
+use crate::picture::{PictureArgs, Slowest};
 use cachekv::evm::{
     Accounts, Block, BlockFiles, BlockInput, Codes, Error, StateKey, StateValue, TxOutput, accounts, receipts, store,
     verify,
 };
-use cachekv::executor::{BlockError, BlockExecutor, BlockOutput, Cause, execute_sequentially};
-use cachekv::kv::KvStore;
+use cachekv::executor::{BlockError, BlockExecutor, BlockOutput, BlockStats, Cause, Options, execute_sequentially};
+use cachekv::kv::{KvStore, WriteBatch};
 use cachekv::report::{Align, Table, grouped, grouped_decimal};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ Examples:
   cachekv evm blocks/12459406            one block
   cachekv evm blocks                     all blocks in a folder
   cachekv evm --threads 4 --json blocks  one JSON document
+  cachekv evm --report block.html blocks a picture of the slowest block, for any browser
 
 A folder of a block holds block.json (the answer to eth_getBlockByNumber with full transactions) and pre_state.json (the
 answer to debug_traceBlockByNumber with the prestateTracer, or one object of address to account). codes.json.gz or
@@ -58,6 +60,8 @@ pub(crate) struct EvmArgs {
     /// Print one JSON document instead of a table
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    picture: PictureArgs,
 }
 
 /// Executes the blocks that `args` name, and says what came of it.
@@ -67,21 +71,25 @@ pub(crate) struct EvmArgs {
 pub(crate) fn run(args: &EvmArgs) -> Result<String, Failure> {
     let executor = BlockExecutor::new(args.threads.try_into().unwrap_or(usize::MAX))
         .map_err(|error| Failure::System(format!("no threads to work with ({error}): ask for less with --threads")))?;
+    args.picture.check()?;
     let mut archives = BTreeMap::new();
-    let mut rows = Vec::new();
+    let (mut rows, mut slowest) = (Vec::new(), Slowest::default());
     for folder in folders(&args.paths)? {
         let block = Block::new(read(args, &folder, &mut archives).map_err(unreadable)?);
-        rows.push(measure(&block, &executor, args.rounds)?);
+        let (row, stats) = measure(&block, &executor, args)?;
+        rows.push(row);
+        stats.into_iter().for_each(|stats| slowest.note(block.input().header.number, stats));
     }
     rows.sort_by_key(|row| row.number);
     let outcome =
         Outcome { command: "evm", threads: executor.threads(), rounds: args.rounds, total: total(&rows), rows };
     let text = if args.json { outcome.json()? } else { outcome.text() };
-    match outcome.wrong() {
+    let drawn = slowest.write(&args.picture, "Ethereum mainnet", name_key);
+    match outcome.wrong().map(Failure::Wrong).or(drawn.err()) {
         None => Ok(text),
-        Some(words) => {
+        Some(failure) => {
             crate::print(&text)?;
-            Err(Failure::Wrong(words))
+            Err(failure)
         }
     }
 }
@@ -140,10 +148,12 @@ fn unreadable(error: Error) -> Failure {
 }
 
 type Output = BlockOutput<StateKey, StateValue, TxOutput>;
+type Stats = BlockStats<StateKey>;
 type Ended = Box<BlockError<StateKey, StateValue, TxOutput, Error>>;
 
-/// Executes `block` in both ways as often as asked for; every execution is checked, the fastest counts.
-fn measure(block: &Block, executor: &BlockExecutor, rounds: u64) -> Result<Row, Failure> {
+/// Executes `block` in both ways as often as asked for; every execution is checked, the fastest counts. What that took is
+/// told beside the row.
+fn measure(block: &Block, executor: &BlockExecutor, args: &EvmArgs) -> Result<(Row, Option<Stats>), Failure> {
     let header = &block.input().header;
     let before = store(&block.input().pre_state).snapshot()?;
     let mut row = Row {
@@ -157,15 +167,22 @@ fn measure(block: &Block, executor: &BlockExecutor, rounds: u64) -> Result<Row, 
         speed_up: None,
         wrong: None,
     };
-    for _ in 0..rounds {
+    let mut best: Option<Stats> = None;
+    for _ in 0..args.rounds {
         let began = Instant::now();
         let one = execute_sequentially(&before, block.transactions(), block, None);
         let sequential = began.elapsed();
         let began = Instant::now();
-        let many = executor.execute(&before, block.transactions(), block);
+        let options = Options { record: args.picture.records(header.number), ..Options::default() };
+        let many = executor.execute_with(&before, block.transactions(), block, options);
         let parallel = began.elapsed();
         match checked(block, one, many) {
-            Ok(executions) => row.note(sequential, parallel, executions),
+            Ok(stats) => {
+                row.note(sequential, parallel, stats.executions);
+                if best.as_ref().is_none_or(|best| stats.wall < best.wall) {
+                    best = Some(stats);
+                }
+            }
             Err(Failure::Wrong(words)) => {
                 row.wrong = Some(words);
                 break;
@@ -173,14 +190,24 @@ fn measure(block: &Block, executor: &BlockExecutor, rounds: u64) -> Result<Row, 
             Err(failure) => return Err(failure),
         }
     }
-    Ok(row)
+    Ok((row, best))
 }
 
-/// How many executions the parallel one took.
+/// A key of the state in words.
+fn name_key(key: &StateKey) -> String {
+    match key {
+        StateKey::Account(address) => format!("account {address}"),
+        StateKey::Contract(address) => format!("contract {address}"),
+        StateKey::Generation(address) => format!("storage of {address}"),
+        StateKey::Slot(address, _, slot) => format!("slot {slot:#x} of {address}"),
+    }
+}
+
+/// What the parallel execution took.
 ///
 /// # Errors
 /// [`Failure::Wrong`] if one of them is not the block, or they differ.
-fn checked(block: &Block, one: Result<Output, Ended>, many: Result<Output, Ended>) -> Result<u64, Failure> {
+fn checked(block: &Block, one: Result<Output, Ended>, many: Result<Output, Ended>) -> Result<Stats, Failure> {
     let input = block.input();
     let right = |how: &str, done: Result<Output, Ended>| {
         let output = done.map_err(|error| ended(how, *error))?;
@@ -188,19 +215,19 @@ fn checked(block: &Block, one: Result<Output, Ended>, many: Result<Output, Ended
         verified.map(|()| output).map_err(|mismatch| Failure::Wrong(format!("{how} execution: {mismatch}")))
     };
     let (sequential, parallel) = (right("sequential", one)?, right("parallel", many)?);
-    let executions = parallel.stats.executions;
     if parallel.outputs != sequential.outputs {
         return Err(Failure::Wrong("parallel and sequential execution leave different receipts".into()));
     }
-    let after = |output: Output| -> Result<Accounts, Failure> {
+    let after = |batch: WriteBatch<StateKey, StateValue>| -> Result<Accounts, Failure> {
         let store = store(&input.pre_state);
-        Ok(accounts(&store.commit(output.batch)?)?)
+        Ok(accounts(&store.commit(batch)?)?)
     };
-    let (sequential, parallel) = (after(sequential)?, after(parallel)?);
+    let stats = parallel.stats;
+    let (sequential, parallel) = (after(sequential.batch)?, after(parallel.batch)?);
     let all = sequential.keys().chain(parallel.keys());
     match all.into_iter().find(|address| sequential.get(*address) != parallel.get(*address)) {
         Some(address) => Err(Failure::Wrong(format!("account {address} differs after parallel execution"))),
-        None => Ok(executions),
+        None => Ok(stats),
     }
 }
 

@@ -15,11 +15,12 @@ use crate::compare::difference;
 use crate::failure::Failure;
 use crate::open::{Opened, open};
 use crate::outcome::{Outcome, Rows};
+use crate::picture::Slowest;
 use crate::readers;
 use crate::workload::{Fault, Labour, Machine, Receipt, block, name_key};
 use bytes::Bytes;
 use cachekv::cachekv::Store;
-use cachekv::executor::{BlockError, BlockExecutor, BlockOutput, Cause, execute_sequentially};
+use cachekv::executor::{BlockError, BlockExecutor, BlockOutput, Cause, Options, execute_sequentially};
 use cachekv::kv::{self, KvStore, RedbStore, WriteBatch};
 use cachekv::restore::{Hash, StateTree};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -35,16 +36,27 @@ use std::time::{Duration, Instant};
 pub(crate) fn run(args: &Run) -> Result<String, Failure> {
     let executor = BlockExecutor::new(args.threads.try_into().unwrap_or(usize::MAX))
         .map_err(|error| Failure::System(format!("no threads to work with ({error}): ask for less with --threads")))?;
+    args.picture.check()?;
     let Opened { store, chain: first, path } = open(args)?;
+    args.picture.check()?; // the store may be what is now in the way
+    args.picture.check_among(first.next(0).height..=first.height.saturating_add(args.blocks))?;
     let machine = Machine { labour: Labour::measured(args.work) };
     let driver = Driver { args, executor: &executor, machine: &machine, store: &store, stop: AtomicBool::new(false) };
     let began = Instant::now();
-    let (last, rows, walks) = driver.run(first)?;
+    let (last, done, walks) = driver.run(first)?;
     let elapsed = began.elapsed();
     // With or without readers: what is left behind has been looked at, and is on the disk.
     readers::walk(&store.parent().snapshot()?)?;
+    let Done { rows, slowest } = done;
     let outcome = Outcome { first, last, path, threads: executor.threads(), rows, walks, elapsed };
-    if args.json { outcome.json(args) } else { Ok(outcome.text(args)) }
+    let text = if args.json { outcome.json(args)? } else { outcome.text(args) };
+    match slowest.write(&args.picture, &last.workload.to_string(), |key| name_key(key)) {
+        Ok(()) => Ok(text),
+        Err(failure) => {
+            crate::print(&text)?; // the blocks are done all the same
+            Err(failure)
+        }
+    }
 }
 
 /// What the threads of a run share.
@@ -57,6 +69,12 @@ struct Driver<'r> {
     stop: AtomicBool,
 }
 
+/// What the blocks came to.
+struct Done {
+    rows: Rows,
+    slowest: Slowest<Bytes>,
+}
+
 /// A block being flushed: its place in the run, and the thread that does it.
 type Flight<'scope> = (u64, ScopedJoinHandle<'scope, Result<Duration, kv::Error>>);
 
@@ -65,7 +83,7 @@ type Executed = BlockOutput<Bytes, Bytes, Receipt>;
 impl Driver<'_> {
     /// Executes the blocks after `first` while readers read. Returns where the chain is then, the figures, and the number
     /// of walks.
-    fn run(&self, first: Chain) -> Result<(Chain, Rows, u64), Failure> {
+    fn run(&self, first: Chain) -> Result<(Chain, Done, u64), Failure> {
         thread::scope(|scope| {
             let rest = Duration::from_millis(self.args.rest);
             let reader = |_| spawn(scope, move || readers::read(self.store, rest, &self.stop));
@@ -78,13 +96,14 @@ impl Driver<'_> {
             for reader in readers {
                 walks += join(reader)??; // before the blocks' own outcome: they end early, well, if a reader fails
             }
-            let (last, rows) = blocks?;
-            Ok((last, rows, walks))
+            let (last, done) = blocks?;
+            Ok((last, done, walks))
         })
     }
 
-    fn blocks<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, first: Chain) -> Result<(Chain, Rows), Failure> {
+    fn blocks<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, first: Chain) -> Result<(Chain, Done), Failure> {
         let mut rows = Rows::new(first.height, self.args.blocks);
+        let mut slowest = Slowest::default();
         let mut chain = first;
         let mut flight: Option<Flight<'scope>> = None;
         let bar = progress(self.args.blocks);
@@ -95,6 +114,7 @@ impl Driver<'_> {
             let next = chain.next(self.args.txns);
             let (sequential, parallel) = self.execute(&chain)?;
             rows.executed(place, &parallel.stats, sequential.stats.wall);
+            slowest.note(next.height, parallel.stats);
             land(flight.take(), &mut rows)?;
             let mut batch = parallel.batch;
             batch.put(Bytes::from_static(chain::KEY), next.encode());
@@ -110,7 +130,7 @@ impl Driver<'_> {
         }
         land(flight, &mut rows)?;
         bar.finish_and_clear();
-        Ok((chain, rows))
+        Ok((chain, Done { rows, slowest }))
     }
 
     /// A block's batch with the records of its state tree, if there is to be one, and the root.
@@ -138,7 +158,8 @@ impl Driver<'_> {
         let block = block(chain, self.args.txns);
         let sequential = execute_sequentially(&snapshot, &block, self.machine, None);
         let sequential = sequential.map_err(|error| ended(height, "sequential", *error))?;
-        let parallel = self.executor.execute(&snapshot, &block, self.machine);
+        let options = Options { record: self.args.picture.records(height), ..Options::default() };
+        let parallel = self.executor.execute_with(&snapshot, &block, self.machine, options);
         let parallel = parallel.map_err(|error| ended(height, "parallel", *error))?;
         match difference(&parallel, &sequential, name_key) {
             None => Ok((sequential, parallel)),
