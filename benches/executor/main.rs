@@ -9,6 +9,7 @@
 
 mod measure;
 mod memory;
+mod recording;
 mod workload;
 
 use cachekv::executor::{Config, RunAhead};
@@ -70,5 +71,8 @@ fn main() {
     }
     if wanted("memory") {
         memory::run();
+    }
+    if wanted("recording") {
+        recording::run(turns);
     }
 }

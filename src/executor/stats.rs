@@ -130,10 +130,11 @@ impl<K: Key> Tally<K> {
         Self { recorder: record.map(Recorder::new), ..Self::default() }
     }
 
-    /// The transaction at the frontier has been executed and is to be judged; it is [committed](Self::committed) if it holds.
-    pub(super) fn judges(&mut self) {
+    /// The transaction at the frontier has been executed, here or elsewhere, and is to be judged; it is
+    /// [committed](Self::committed) if it holds.
+    pub(super) fn judges(&mut self, version: Option<Version>) {
         if let Some(recorder) = &mut self.recorder {
-            recorder.judges();
+            recorder.judges(version);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What each worker did in a block, and when.
 //!
 //! Every worker writes its own list, and the lists are put together when the block ends: to record takes two readings of the
-//! clock an execution and two a commit, and no lock. Where nothing is recorded no clock is read.
+//! clock an execution and one or two a commit, and no lock. Where nothing is recorded no clock is read.
 
 use crate::multiversion::{Incarnation, TxIndex, Version};
 use std::time::{Duration, Instant};
@@ -47,8 +47,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeline<K> {
-    /// The events of each worker, in the order in which they happened: none begins before the one before it has ended. The
-    /// worker that began first comes first.
+    /// The events of each worker that took part, in the order in which they happened: none begins before the one before it has
+    /// ended. The worker that began first comes first.
     pub workers: Vec<Vec<Event<K>>>,
 }
 
@@ -149,9 +149,14 @@ impl<K> Recorder<K> {
         self.zero.elapsed()
     }
 
-    /// What ends with a commit begins.
-    pub(super) fn judges(&mut self) {
-        self.judged = self.now();
+    /// What ends with a commit begins. Where it is of an execution at the frontier that was the last thing noted, it began when
+    /// that ended: nobody else can have committed since.
+    pub(super) fn judges(&mut self, judged: Option<Version>) {
+        let own = |event: &&Event<K>| match event.activity {
+            Activity::Execution { version, at_frontier, .. } => at_frontier && judged == Some(version),
+            _ => false,
+        };
+        self.judged = self.events.last().filter(own).map_or_else(|| self.now(), |event| event.ended);
     }
 
     /// Notes what the last judgement came to.

@@ -232,7 +232,7 @@ fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally:
     }
     let Some(Judged { index, run, executions }) = judged else { return false };
     if run.is_none() {
-        tally.judges(); // executed elsewhere: nobody has judged it
+        tally.judges(None); // executed elsewhere: nobody has judged it
     }
     match cause {
         Some(cause) => end(job, state, cause),
@@ -307,8 +307,8 @@ fn judge<V: Vm>(
     run: &mut Run<V>,
     tally: &mut Tally<V::Key>,
 ) -> Result<Verdict, Cause<V::Error>> {
-    tally.judges();
     let version = Version { tx: index, incarnation: run.incarnation };
+    tally.judges(Some(version));
     let checked = catch_unwind(AssertUnwindSafe(|| {
         if !run.at_frontier {
             tally.stats.validations += 1;
