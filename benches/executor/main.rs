@@ -10,6 +10,7 @@
 
 mod measure;
 mod memory;
+mod recording;
 mod workload;
 
 use cachekv::executor::{Config, RunAhead};
@@ -79,5 +80,8 @@ fn main() {
     }
     if wanted("memory") {
         memory::run();
+    }
+    if wanted("recording") {
+        recording::run(turns);
     }
 }

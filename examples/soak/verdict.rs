@@ -128,6 +128,7 @@ fn in_parallel(
         cancel: Some(cancel.clone()),
         deadline,
         elsewhere: None,
+        record: false,
     };
     std::thread::scope(|scope| {
         if let End::CancelledAfter(after) = dealt.end {

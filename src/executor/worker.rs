@@ -8,6 +8,7 @@ use super::job::{Job, Operand, Run};
 use super::pace::Pace;
 use super::stats::Tally;
 use super::status::{Judged, Task, Verdict};
+use super::timeline::Outcome;
 use super::vm::{Commit, Vm};
 use crate::kv::Op;
 use crate::multiversion::{
@@ -40,7 +41,7 @@ struct Lead<'j> {
 
 impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
     pub(super) fn new(job: &'j Job<'o, 'b, V>) -> Self {
-        Self { job, tally: Tally::default(), at_hand: 0, lead: None }
+        Self { job, tally: Tally::new(job.record), at_hand: 0, lead: None }
     }
 
     /// The worker of the thread that was given the block, which calls the others by `call`.
@@ -109,7 +110,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         }
         let began = Instant::now();
         job.signals.parking.wait(job.deadline, || job.is_idle());
-        self.tally.stats.parked += began.elapsed();
+        self.tally.woke(began);
     }
 
     /// Whether the block was cancelled or its deadline has passed; ends it if so.
@@ -149,8 +150,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         let written = previous.map_or_else(Written::default, |run| run.written);
         let version = Version { tx, incarnation };
         self.at_hand = tx;
-        self.tally.stats.executions += 1;
-        self.tally.stats.frontier_executions += u64::from(at_frontier);
+        self.tally.begins(version, at_frontier);
         let Some(transaction) = job.places.transaction(tx).and_then(|given| job.block.get(given)) else {
             return job.fail(Cause::Malformed("a transaction is missing"));
         };
@@ -166,16 +166,19 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         let Finished { writes, obligations, reads, taint } = view.finish();
         let outcome = match (taint, outcome) {
             (Some(Taint::Blocked(on)), _) => {
-                self.tally.blocked(tx, on);
+                self.tally.ends(version, Outcome::Blocked { on });
                 return job.scheduler.block(tx, on, Run::nothing(written));
             }
             (Some(Taint::Lost), _) => {
-                self.tally.stats.aborts.lost += 1;
+                self.tally.ends(version, Outcome::Lost);
                 return job.scheduler.retry(tx, Run::nothing(written));
             }
-            (Some(Taint::Stopped), _) => return job.scheduler.retry(tx, Run::nothing(written)),
+            (Some(Taint::Stopped), _) => {
+                self.tally.ends(version, Outcome::Stopped);
+                return job.scheduler.retry(tx, Run::nothing(written));
+            }
             (Some(Taint::Refused), _) => {
-                self.tally.stats.aborts.refused += 1;
+                self.tally.ends(version, Outcome::Refused);
                 if job.scheduler.defer(tx, Run::nothing(written)) {
                     self.commit();
                 }
@@ -189,7 +192,8 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         // A failed run writes nothing. It is executed again if it was speculative, else the block ends before it.
         let writes = if outcome.is_ok() { writes } else { Default::default() };
         let (written, readers_end) = job.store.publish(version, writes.into_entries(), &written);
-        let run = Run { outcome: Some(outcome), reads, at_frontier, obligations, written };
+        self.tally.ends(version, if outcome.is_ok() { Outcome::Executed } else { Outcome::Failed });
+        let run = Run { outcome: Some(outcome), reads, at_frontier, incarnation, obligations, written };
         self.finish(tx, run);
         self.abort_doomed(tx, readers_end);
     }
@@ -237,7 +241,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
             let Ok(Err(conflict)) = catch_unwind(AssertUnwindSafe(|| validate(&job.store, reader, &run.reads))) else {
                 return false;
             };
-            tally.conflict(conflict);
+            tally.conflict(Version { tx: reader, incarnation: run.incarnation }, conflict);
             job.store.estimate(reader, &run.written);
             true
         });
@@ -274,6 +278,9 @@ fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally:
         job.scheduler.narrow(state.window.width());
     }
     let Some(Judged { index, run, executions }) = judged else { return false };
+    if run.is_none() {
+        tally.judges(None); // executed elsewhere: nobody has judged it
+    }
     match cause {
         Some(cause) => end(job, state, cause),
         None => commit(job, state, index, run.map(|run| *run), executions, tally),
@@ -329,6 +336,7 @@ fn commit<V: Vm>(
         }
         state.outputs.push(output);
     }
+    tally.committed(index, executions);
     job.store.frontier().advance(index + 1); // before a run can begin at the scheduler's
     job.scheduler.commit(index, state.window.width());
     tally.stats.windows += u64::from(state.window.width());
@@ -347,18 +355,20 @@ fn judge<V: Vm>(
     run: &mut Run<V>,
     tally: &mut Tally<V::Key>,
 ) -> Result<Verdict, Cause<V::Error>> {
+    let version = Version { tx: index, incarnation: run.incarnation };
+    tally.judges(Some(version));
     let checked = catch_unwind(AssertUnwindSafe(|| {
         if !run.at_frontier {
             tally.stats.validations += 1;
             if let Err(conflict) = validate(&job.store, index, &run.reads) {
-                tally.conflict(conflict);
+                tally.conflict(version, conflict);
                 return Ok(Verdict::Abort);
             }
         }
         match job.store.settle(index, &run.written, &run.obligations, settlement) {
             Ok(()) => Ok(Verdict::Commit),
-            Err(Unsettled::Refused(_)) => {
-                tally.stats.aborts.refused += 1;
+            Err(Unsettled::Refused(key)) => {
+                tally.refused(version, key);
                 Ok(Verdict::Abort)
             }
             Err(Unsettled::Base(error)) => Err(Cause::Base { index, error: BaseError(error) }),
@@ -380,7 +390,7 @@ fn judge<V: Vm>(
     // since; an operand taken to be admitted. So a failure counts if a run at the frontier meets it.
     match failed {
         Some(cause) if run.at_frontier => return Err(cause),
-        Some(_) => tally.stats.aborts.failed += 1,
+        Some(_) => tally.failed(version),
         None => {}
     }
     job.store.estimate(index, &run.written);

@@ -2,6 +2,7 @@
 //!
 //! Verdicts come from statistics and results, never from time: a hand-shake that does not come ends the test.
 
+use crate::timeline;
 use cachekv::executor::{Aborts, BlockExecutor, BlockOutput, BlockStats, Config, Options, Vm, execute_sequentially};
 use cachekv::kv::{KvStore, MemSnapshot, MemStore};
 use cachekv::multiversion::{MergeOperator, TxView, ViewError};
@@ -152,8 +153,9 @@ pub fn race_shaken(
         }
         ControlFlow::Continue(())
     };
-    let options = Options { on_commit: Some(&mut hook), ..Options::default() };
+    let options = Options { on_commit: Some(&mut hook), record: true, ..Options::default() };
     let done = TWO.execute_with(&base(entries), &block(&shake), &Acts, options).unwrap();
+    timeline::check(&done.stats, 3, 2);
     assert_eq!((&done.outputs, &done.batch), (&expected.outputs, &expected.batch), "as one after the other");
     assert_eq!(done.stats.executions, 3 + done.stats.aborts.total());
     done.stats

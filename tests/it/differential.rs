@@ -3,6 +3,7 @@
 
 use crate::oracle::{self, Expected, State};
 use crate::script::{Bounded, Interpreter, Key, Script, Value, block};
+use crate::timeline;
 use cachekv::executor::{BlockExecutor, BlockOutput, Config, Options, RunAhead, execute_sequentially};
 use cachekv::kv::{KvRead, KvStore, MemStore, Op};
 use proptest::prelude::*;
@@ -50,8 +51,14 @@ fn run(executor: Option<&BlockExecutor>, state: &State, block: &[Script], keys: 
     };
     let output = match executor {
         Some(executor) => {
-            let options = Options { on_commit: Some(&mut hook), ..Options::default() };
-            executor.execute_with(&snapshot, block, &vm, options)
+            // Half of them are recorded.
+            let record = block.len().is_multiple_of(2);
+            let options = Options { on_commit: Some(&mut hook), record, ..Options::default() };
+            let done = executor.execute_with(&snapshot, block, &vm, options);
+            if let (true, Ok(done)) = (record, &done) {
+                timeline::check(&done.stats, done.committed, executor.threads());
+            }
+            done
         }
         None => execute_sequentially(&snapshot, block, &vm, Some(&mut hook)),
     };
