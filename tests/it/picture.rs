@@ -41,6 +41,7 @@ fn conflict(key: Key) -> [Act; 2] {
 /// A recorded block of two workers in which every key has a conflict, and so many transactions at least.
 fn block(len: u32) -> BlockStats<Key> {
     let mut config = Config::default();
+    config.shared_from = std::time::Duration::ZERO;
     (config.threads, config.window) = (2, RunAhead::Fixed); // while one is in a writer, the other claims on
     let executor = BlockExecutor::with_config(config).unwrap();
     let mut block: Vec<Act> = (0..HOSTILE.len() as Key).flat_map(conflict).collect();

@@ -321,6 +321,7 @@ fn an_event_lasts_as_long_as_what_it_is_of() {
 #[test]
 fn blocks_full_of_conflicts_are_recorded_whole() {
     let mut config = Config::default();
+    config.shared_from = std::time::Duration::ZERO;
     (config.threads, config.window) = (4, RunAhead::Fixed); // conflicts do not keep it from more of them
     let executor = BlockExecutor::with_config(config).unwrap();
     let act_of = |at: u32| {

@@ -96,6 +96,7 @@ pub(crate) struct Run {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) picture: PictureArgs,
+    #[command(flatten)]
     pub(crate) shards: ShardsArgs,
 }
 

@@ -17,7 +17,7 @@ use cachekv::evm::{
     receipts, store, verify,
 };
 use cachekv::executor::{BlockError, BlockExecutor, BlockOutput, BlockStats, Cause, Options, execute_sequentially};
-use cachekv::kv::{KvStore, WriteBatch};
+use cachekv::kv::KvStore;
 use cachekv::report::{Align, Table, grouped, grouped_decimal};
 use serde::Serialize;
 use std::collections::BTreeMap;
