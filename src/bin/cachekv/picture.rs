@@ -66,6 +66,17 @@ impl PictureArgs {
         }
     }
 
+    /// Refuses a picture of what is executed in other processes only.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`].
+    pub(crate) fn check_here(&self) -> Result<(), Failure> {
+        match self.asked() {
+            false => Ok(()),
+            true => Err(Failure::Usage("--report and --trace show what is executed here: leave --shards out".into())),
+        }
+    }
+
     /// Refuses a block that is not among `numbers`, or any if there is none.
     ///
     /// # Errors

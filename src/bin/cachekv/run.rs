@@ -38,10 +38,13 @@ use std::time::{Duration, Instant};
 /// # Errors
 /// What ended it early.
 pub(crate) fn run(args: &Run) -> Result<String, Failure> {
+    args.picture.check()?;
+    if !args.shards.shards.is_empty() {
+        args.picture.check_here()?;
+    }
     let fleet = args.shards.start(Workloads, MACHINE, args.threads, &[])?;
     let executor = BlockExecutor::new(args.threads.try_into().unwrap_or(usize::MAX))
         .map_err(|error| Failure::System(format!("no threads to work with ({error}): ask for less with --threads")))?;
-    args.picture.check()?;
     let Opened { store, chain: first, path } = open(args)?;
     args.picture.check()?; // the store may be what is now in the way
     args.picture.check_among(first.next(0).height..=first.height.saturating_add(args.blocks))?;

@@ -63,6 +63,7 @@ fn what_cannot_be_shown_is_refused_before_anything_is_executed() {
         "--report page --report-block 0",
         "--report page --report-block 4 --blocks 3",
         "--report page --blocks 0",
+        "--report page --shards local:2",
     ] {
         refused(dir.path(), &format!("--txns 10 --work 0 --db store {args}"));
         assert!(!dir.path().join("page").exists(), "{args}");
