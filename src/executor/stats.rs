@@ -101,7 +101,7 @@ pub(super) struct Tally<K> {
     pub(super) stats: BlockStats<K>,
     conflicts: HashMap<K, u64>,
     waits: HashMap<(TxIndex, TxIndex), u64>,
-    recorder: Option<Recorder<K>>,
+    recorder: Option<Box<Recorder<K>>>,
     /// What was recorded by those added.
     workers: Vec<Vec<Event<K>>>,
 }
@@ -131,7 +131,7 @@ impl<K> Default for Tally<K> {
 impl<K: Key> Tally<K> {
     /// Of a block that is recorded since then, if it is.
     pub(super) fn new(record: Option<Instant>) -> Self {
-        Self { recorder: record.map(Recorder::new), ..Self::default() }
+        Self { recorder: record.map(Recorder::new).map(Box::new), ..Self::default() }
     }
 
     /// The transaction at the frontier has been executed, here or elsewhere, and is to be judged; it is
@@ -152,6 +152,7 @@ impl<K: Key> Tally<K> {
     }
 
     /// An execution is over; to be told before anybody else can begin another of the same transaction.
+    #[inline] // where it is told, the outcome is known
     pub(super) fn ends(&mut self, version: Version, outcome: Outcome) {
         match outcome {
             Outcome::Blocked { on } => {
@@ -201,7 +202,7 @@ impl<K: Key> Tally<K> {
     /// The transaction that was judged is committed, having been executed so often; to be told before the frontier moves.
     pub(super) fn committed(&mut self, tx: TxIndex, executions: Incarnation) {
         if let Some(recorder) = &mut self.recorder {
-            recorder.committed(Activity::Commit { tx, incarnation: executions.checked_sub(1) });
+            recorder.committed(tx, executions);
         }
     }
 
@@ -225,7 +226,7 @@ impl<K: Key> Tally<K> {
         mine.executing += theirs.executing;
         mine.committing += theirs.committing;
         mine.parked += theirs.parked;
-        self.workers.extend(other.recorder.map(Recorder::into_events));
+        self.workers.extend(other.recorder.map(|recorder| recorder.into_events()));
         for (key, times) in other.conflicts {
             *self.conflicts.entry(key).or_default() += times;
         }

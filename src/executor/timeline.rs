@@ -131,6 +131,8 @@ pub enum Reason<K> {
 }
 
 /// One worker's list.
+///
+/// What notes is out of line and unlikely: a block that is not recorded is to pay for a comparison with nothing, and no more.
 #[derive(Debug)]
 pub(super) struct Recorder<K> {
     /// When the block began.
@@ -149,8 +151,26 @@ impl<K> Recorder<K> {
         self.zero.elapsed()
     }
 
+    /// An execution begins. Nothing else is noted until it [ends](Self::ends); one that is cut off stays as it is here.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn begins(&mut self, version: Version, at_frontier: bool) {
+        self.instant(Activity::Execution { version, at_frontier, outcome: Outcome::Stopped });
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn ends(&mut self, came_to: Outcome) {
+        let now = self.now();
+        if let Some(Event { ended, activity: Activity::Execution { outcome, .. }, .. }) = self.events.last_mut() {
+            (*ended, *outcome) = (now, came_to);
+        }
+    }
+
     /// What ends with a commit begins. Where it is of an execution at the frontier that was the last thing noted, it began when
     /// that ended: nobody else can have committed since.
+    #[cold]
+    #[inline(never)]
     pub(super) fn judges(&mut self, judged: Option<Version>) {
         let own = |event: &&Event<K>| match event.activity {
             Activity::Execution { version, at_frontier, .. } => at_frontier && judged == Some(version),
@@ -159,34 +179,28 @@ impl<K> Recorder<K> {
         self.judged = self.events.last().filter(own).map_or_else(|| self.now(), |event| event.ended);
     }
 
-    /// Notes what the last judgement came to.
-    pub(super) fn committed(&mut self, activity: Activity<K>) {
-        let ended = self.now();
-        self.events.push(Event { began: self.judged, ended, activity });
+    /// What was judged last is committed, having been executed so often.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn committed(&mut self, tx: TxIndex, executions: Incarnation) {
+        let activity = Activity::Commit { tx, incarnation: executions.checked_sub(1) };
+        self.events.push(Event { began: self.judged, ended: self.now(), activity });
     }
 
     /// Notes a sleep.
+    #[cold]
+    #[inline(never)]
     pub(super) fn slept(&mut self, since: Instant, slept: Duration) {
         let began = since.saturating_duration_since(self.zero);
         self.events.push(Event { began, ended: began.saturating_add(slept), activity: Activity::Parked });
     }
 
     /// Notes what takes no time.
+    #[cold]
+    #[inline(never)]
     pub(super) fn instant(&mut self, activity: Activity<K>) {
         let now = self.now();
         self.events.push(Event { began: now, ended: now, activity });
-    }
-
-    /// An execution begins. Nothing else is noted until it [ends](Self::ends); one that is cut off stays as it is here.
-    pub(super) fn begins(&mut self, version: Version, at_frontier: bool) {
-        self.instant(Activity::Execution { version, at_frontier, outcome: Outcome::Stopped });
-    }
-
-    pub(super) fn ends(&mut self, came_to: Outcome) {
-        let now = self.now();
-        if let Some(Event { ended, activity: Activity::Execution { outcome, .. }, .. }) = self.events.last_mut() {
-            (*ended, *outcome) = (now, came_to);
-        }
     }
 
     pub(super) fn into_events(self) -> Vec<Event<K>> {
