@@ -212,7 +212,10 @@ fn of_a_shard(data: &[u8]) -> ToCoordinator {
             let executed = vec![Executed { place: u32::from(n), output: bytes, writes: vec![] }];
             ToCoordinator::Done(Done { key, executed, executions: 1 })
         }
-        4 => ToCoordinator::Failed(Failed { key, why: if n % 2 == 0 { ShardFailure::Busy } else { ShardFailure::Leaving } }),
+        4 => ToCoordinator::Failed(Failed {
+            key,
+            why: if n % 2 == 0 { ShardFailure::Busy } else { ShardFailure::Leaving },
+        }),
         _ => ToCoordinator::Leaving,
     }
 }
