@@ -261,15 +261,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let Some(folder) = folder() else { return Ok(()) };
     let asked = asked()?;
     let cases = read(&folder, &asked.blocks)?;
-    let executors = [BlockExecutor::new(1)?, BlockExecutor::new(2)?];
+    // For each block its own: an executor begins a block with what it knows of the block before, which on a chain is alike.
+    let executors = cases.iter().map(|_| Ok([BlockExecutor::new(1)?, BlockExecutor::new(2)?]));
+    let executors = executors.collect::<Result<Vec<_>, Box<dyn Error>>>()?;
     let mut runs: Vec<Runs> = cases.iter().map(|_| Runs(Vec::new())).collect();
     let mut conflicts: Vec<_> = cases.iter().map(|_| Conflicts::new()).collect();
     for round in 0..=asked.rounds {
-        for ((case, runs), conflicts) in cases.iter().zip(&mut runs).zip(&mut conflicts) {
+        for (((case, executors), runs), conflicts) in cases.iter().zip(&executors).zip(&mut runs).zip(&mut conflicts) {
             let mut times = [Run::default(); WAYS.len()];
             for turn in 0..asked.ways.len() {
                 let way = asked.ways[(round + turn) % asked.ways.len()];
-                times[way] = case.run(way, &executors, conflicts);
+                times[way] = case.run(way, executors, conflicts);
             }
             if round > 0 {
                 runs.0.push(times); // the first warms up

@@ -2,8 +2,10 @@
 //! a block.
 //!
 //! ```text
-//! cargo run --release --example restore_scale -- 1000000 [DIRECTORY]
+//! cargo run --release --example restore_scale -- 1000000 [DIRECTORY [CACHE_MIB...]]
 //! ```
+//!
+//! Exports, restores and loads are repeated for each size of the page cache, in MiB; without any, for the default.
 //!
 //! Each phase is a process of its own, so that the memory it is charged with is its own. The load that a restore is compared
 //! with commits the same batches (entries, nodes, progress) to the same kind of store, and nothing else.
@@ -11,7 +13,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "an example that cannot run ends")]
 
 use bytes::Bytes;
-use cachekv::kv::{Error, KvStore, MemSnapshot, MemStore, Op, RedbStore, WriteBatch};
+use cachekv::kv::{Error, KvStore, MemSnapshot, MemStore, Op, RedbOptions, RedbStore, WriteBatch};
 use cachekv::restore::{Cut, Hash, Parts, Restorer, StateTree, Target, export_to, read_manifest};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,7 +29,7 @@ const CHUNK: usize = 4 << 20;
 fn main() {
     let args: Vec<String> = env::args().skip(1).collect();
     let [keys, rest @ ..] = args.as_slice() else {
-        return println!("usage: restore_scale KEYS [DIRECTORY]");
+        return println!("usage: restore_scale KEYS [DIRECTORY [CACHE_MIB...]]");
     };
     let keys: u64 = keys.parse().expect("the number of keys");
     let made;
@@ -38,20 +40,41 @@ fn main() {
             made.path().to_owned()
         }
     };
-    match rest.get(1).map(String::as_str) {
-        Some("make") => make(&dir, keys),
-        Some("update") => update(&dir, keys),
-        Some("restore") => restore(&dir, keys),
-        Some("load") => load(&dir, keys),
-        _ => {
-            for phase in ["make", "update", "restore", "load"] {
-                let mut child = Command::new(env::current_exe().expect("this program"));
-                child.arg(keys.to_string()).arg(&dir).arg(phase);
-                assert!(child.status().expect("a process").success(), "{phase} failed");
-            }
-            fs::remove_file(dir.join("state.redb")).expect("the file that was made");
-            fs::remove_dir_all(dir.join("snapshot")).expect("the directory that was made");
-        }
+    if let [_, phase, cache] = rest
+        && let Some(phase) = phase.strip_prefix("phase=")
+    {
+        let options = RedbOptions { cache_bytes: cache.parse().expect("a size in bytes") };
+        return run(phase, &dir, keys, options);
+    }
+    let default = RedbOptions::default().cache_bytes;
+    let mut caches: Vec<usize> =
+        rest.iter().skip(1).map(|mib| mib.parse::<usize>().expect("a size in MiB") << 20).collect();
+    if caches.is_empty() {
+        caches.push(default);
+    }
+    let phase = |name: &str, cache: usize| {
+        let mut child = Command::new(env::current_exe().expect("this program"));
+        child.arg(keys.to_string()).arg(&dir).arg(format!("phase={name}")).arg(cache.to_string());
+        assert!(child.status().expect("a process").success(), "{name} failed");
+    };
+    phase("make", default);
+    for cache in caches {
+        println!("with a page cache of {} MiB:", cache >> 20);
+        ["export", "restore", "load"].into_iter().for_each(|name| phase(name, cache));
+    }
+    phase("update", default);
+    fs::remove_file(dir.join("state.redb")).expect("the file that was made");
+    fs::remove_dir_all(dir.join("snapshot")).expect("the directory that was made");
+}
+
+fn run(phase: &str, dir: &Path, keys: u64, options: RedbOptions) {
+    match phase {
+        "make" => make(dir, keys, options),
+        "export" => export(dir, keys, options),
+        "update" => update(dir, keys, options),
+        "restore" => restore(dir, keys, options),
+        "load" => load(dir, keys, options),
+        other => panic!("no phase {other}"),
     }
 }
 
@@ -62,16 +85,22 @@ fn entry(n: u64, block: u64) -> (Bytes, Op<Bytes>) {
     (Bytes::from([&b"account "[..], &scattered, &n.to_be_bytes()].concat()), Op::Put(value.into()))
 }
 
-/// The state with its tree, and a snapshot of it.
-fn make(dir: &Path, keys: u64) {
+/// The state with its tree.
+fn make(dir: &Path, keys: u64, options: RedbOptions) {
     let began = Instant::now();
-    let store = RedbStore::create(dir.join("state.redb")).unwrap();
+    let store = RedbStore::create_with(dir.join("state.redb"), options).unwrap();
     for (block, first) in (1..).zip((0..keys).step_by(BLOCK as usize)) {
         let batch: WriteBatch<_, _> = (first..keys.min(first + BLOCK)).map(|n| entry(n, block)).collect();
         let update = StateTree::open(store.snapshot().unwrap()).unwrap().update(&batch, block, 1).unwrap();
         store.commit(update.with(batch)).unwrap();
     }
     println!("made {keys} keys with their tree in {:.1?}", began.elapsed());
+}
+
+/// A snapshot of it.
+fn export(dir: &Path, keys: u64, options: RedbOptions) {
+    let store = RedbStore::open_with(dir.join("state.redb"), options).unwrap();
+    drop(fs::remove_dir_all(dir.join("snapshot"))); // that of another cache
     let began = Instant::now();
     let tree = StateTree::open(store.snapshot().unwrap()).unwrap();
     let version = tree.version(None).unwrap();
@@ -82,8 +111,8 @@ fn make(dir: &Path, keys: u64) {
 }
 
 /// What a root costs a block of 1,000 and of 10,000 writes to random keys.
-fn update(dir: &Path, keys: u64) {
-    let store = RedbStore::open(dir.join("state.redb")).unwrap();
+fn update(dir: &Path, keys: u64, options: RedbOptions) {
+    let store = RedbStore::open_with(dir.join("state.redb"), options).unwrap();
     let mut version = StateTree::open(store.snapshot().unwrap()).unwrap().version(None).unwrap();
     for writes in [1_000, 10_000] {
         let mut spent: Vec<_> = (0..9)
@@ -104,12 +133,12 @@ fn update(dir: &Path, keys: u64) {
     }
 }
 
-fn restore(dir: &Path, keys: u64) {
+fn restore(dir: &Path, keys: u64, options: RedbOptions) {
     let (snapshot, path) = (dir.join("snapshot"), dir.join("restored.redb"));
     let manifest = read_manifest(&snapshot).unwrap();
     let before = peak();
     let began = Instant::now();
-    let target = Target::One(RedbStore::create(&path).unwrap(), Parts::Everything);
+    let target = Target::One(RedbStore::create_with(&path, options).unwrap(), Parts::Everything);
     let mut restorer = Restorer::open(target, manifest.root, manifest.clone()).unwrap();
     for index in 0..manifest.len() {
         restorer.add_chunk(index, chunk(&snapshot, index)).unwrap();
@@ -133,7 +162,7 @@ fn restore(dir: &Path, keys: u64) {
 }
 
 /// The same batches, made beforehand and committed to an empty store.
-fn load(dir: &Path, keys: u64) {
+fn load(dir: &Path, keys: u64, options: RedbOptions) {
     let (snapshot, path) = (dir.join("snapshot"), dir.join("loaded.redb"));
     let manifest = read_manifest(&snapshot).unwrap();
     let (sender, batches) = channel();
@@ -148,7 +177,7 @@ fn load(dir: &Path, keys: u64) {
     let root: Hash = maker.join().unwrap();
     let batches: Vec<_> = batches.iter().collect();
     let (began, before) = (Instant::now(), cpu());
-    let store = RedbStore::create(&path).unwrap();
+    let store = RedbStore::create_with(&path, options).unwrap();
     batches.into_iter().for_each(|batch| drop(store.commit(batch).unwrap()));
     let (spent, cpu) = (began.elapsed(), cpu() - before);
     let size = fs::metadata(&path).unwrap().len() >> 20;

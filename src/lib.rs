@@ -20,7 +20,7 @@
 //! | `remote` | one block over several processes, with the result of one (features `remote`, `grpc`) |
 //! | `restore` | authenticated state: a Merkle root a block, proofs, snapshots in verified chunks (feature `restore`) |
 //! | `evm` | Ethereum blocks through `revm` (feature `evm`) |
-//! | [`report`] | statistics as tables |
+//! | [`report`] | statistics as tables; a block as a picture |
 //!
 //! A block runs over a snapshot and gives one [`WriteBatch`](kv::WriteBatch); committing it to a store, a cache layer or
 //! nothing at all is the caller's line of code. [`BlockExecutor`](executor::BlockExecutor) has an example.

@@ -26,66 +26,6 @@ impl<T> std::ops::Deref for Apart<T> {
     }
 }
 
-/// The threads that workers live on.
-#[derive(Debug)]
-#[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
-pub(crate) struct Pool(rayon::ThreadPool);
-
-#[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
-impl Pool {
-    /// `threads` of them, 0 for as many as the machine has.
-    pub(crate) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        Ok(Self(pool.thread_name(|index| format!("cachekv-{index}")).build()?))
-    }
-
-    pub(crate) fn threads(&self) -> usize {
-        self.0.current_num_threads()
-    }
-
-    /// Runs `work` on every thread at once and returns when all have.
-    pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
-        self.0.broadcast(|_| work());
-    }
-}
-
-/// Threads made for each call, where a checker has to know of them. The thread sanitizer sees the begin and end of a thread,
-/// and nothing of the waiting inside a pool, which is the standard library's and not instrumented.
-#[derive(Debug)]
-#[cfg(any(kv_loom, kv_shuttle, kv_tsan))]
-pub(crate) struct Pool(usize);
-
-#[cfg(any(kv_loom, kv_shuttle, kv_tsan))]
-impl Pool {
-    #[expect(clippy::unnecessary_wraps, reason = "the real one can fail")]
-    pub(crate) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
-        Ok(Self(threads.max(1)))
-    }
-
-    pub(crate) fn threads(&self) -> usize {
-        self.0
-    }
-
-    #[cfg(not(kv_loom))]
-    pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
-        #[cfg(kv_shuttle)]
-        use shuttle::thread;
-        #[cfg(not(kv_shuttle))]
-        use std::thread;
-        thread::scope(|scope| {
-            let threads: Vec<_> = (0..self.0).map(|_| scope.spawn(&work)).collect();
-            // One by one: the end of a scope waits in a way that the sanitizer does not see.
-            threads.into_iter().for_each(|thread| drop(thread.join()));
-        });
-    }
-
-    /// loom has no scoped threads: its models run the workers themselves.
-    #[cfg(kv_loom)]
-    pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
-        (0..self.0).for_each(|_| work());
-    }
-}
-
 #[cfg(not(any(kv_loom, kv_shuttle)))]
 mod real_side {
     /// A list to which is only added, and whose values never move: what was pushed before (in the order of happening) is

@@ -2,13 +2,15 @@
 //!
 //! Each row gives, for every way to execute it, how much faster than sequential it is (median, and the 10th and 90th
 //! percentile), wall and processor time a transaction, executions a transaction, the share of runs at the frontier, and of
-//! the workers' time asleep. “Fixed” is without the adaptive window.
+//! the workers' time asleep. “Shared” is without the switch that leaves short transactions to one thread, “fixed” without the
+//! adaptive window as well.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark that cannot run ends")]
 #![allow(unreachable_pub, reason = "a benchmark has no outside")]
 
 mod measure;
 mod memory;
+mod recording;
 mod workload;
 
 use cachekv::executor::{Config, RunAhead};
@@ -16,9 +18,16 @@ use measure::{Row, Way, run};
 use std::time::Duration;
 use workload::{Work, scans, transfers};
 
-fn config(threads: usize, window: RunAhead) -> Config {
+/// Every thread works from the block's begin.
+fn shared(threads: usize, window: RunAhead) -> Config {
     let mut config = Config::default();
-    (config.threads, config.window) = (threads, window);
+    (config.threads, config.window, config.shared_from) = (threads, window, Duration::ZERO);
+    config
+}
+
+fn standard(threads: usize) -> Config {
+    let mut config = Config::default();
+    config.threads = threads;
     config
 }
 
@@ -58,9 +67,10 @@ fn main() {
         return memory::alone();
     }
     let ways = [
-        Way::new("1 thread", config(1, RunAhead::Adaptive)),
-        Way::new("2 threads", config(2, RunAhead::Adaptive)),
-        Way::new("2, fixed", config(2, RunAhead::Fixed)),
+        Way::new("1 thread", standard(1)),
+        Way::new("2 threads", standard(2)),
+        Way::new("2, shared", shared(2, RunAhead::Adaptive)),
+        Way::new("2, fixed", shared(2, RunAhead::Fixed)),
     ];
     let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|part| name.contains(part.as_str()));
     for row in rows() {
@@ -70,5 +80,8 @@ fn main() {
     }
     if wanted("memory") {
         memory::run();
+    }
+    if wanted("recording") {
+        recording::run(turns);
     }
 }

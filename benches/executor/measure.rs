@@ -36,6 +36,7 @@ struct Taken {
     cpu: f64,
     executions: u64,
     frontier: u64,
+    alone: u64,
     transactions: u64,
     parked: f64,
 }
@@ -83,6 +84,7 @@ pub fn run(row: &Row, ways: &[Way], turns: usize) {
                 taken.cpu += cpu() - cpu_began;
                 taken.executions += done.stats.executions;
                 taken.frontier += done.stats.frontier_executions;
+                taken.alone += done.stats.alone;
                 taken.transactions += done.stats.transactions;
                 taken.parked += done.stats.parked.as_secs_f64() / way.executor.threads() as f64;
             }
@@ -95,13 +97,14 @@ pub fn run(row: &Row, ways: &[Way], turns: usize) {
     for (way, taken) in ways.iter().zip(&mut taken) {
         let (low, high) = (quantile(&mut taken.ratios, 0.1), quantile(&mut taken.ratios, 0.9));
         println!(
-            "  {:<12} x{:.3} [{low:.2}, {high:.2}]  {:6.3} µs  cpu {:6.3} µs  executions {:.3}  at the frontier {:3.0} %  parked {:3.0} %",
+            "  {:<12} x{:.3} [{low:.2}, {high:.2}]  {:6.3} µs  cpu {:6.3} µs  executions {:.3}  at the frontier {:3.0} %  alone {:3.0} %  parked {:3.0} %",
             way.name,
             median(&mut taken.ratios),
             median(&mut taken.wall) * each,
             taken.cpu * each / turns as f64,
             taken.executions as f64 / taken.transactions.max(1) as f64,
             taken.frontier as f64 * 100.0 / taken.transactions.max(1) as f64,
+            taken.alone as f64 * 100.0 / taken.transactions.max(1) as f64,
             taken.parked * 100.0 / taken.wall.iter().sum::<f64>(),
         );
     }

@@ -55,6 +55,13 @@ pub struct Dealt {
     pub upkeep: Vec<Upkeep>,
 }
 
+impl Dealt {
+    /// Whether a hook looks at every commit. Where none does, what committed operands come to is kept back from their chains.
+    pub fn is_watched(&self) -> bool {
+        self.hints.is_none() || matches!(self.end, End::Stopped(_) | End::CancelledAt(_))
+    }
+}
+
 /// The seed after `seed` (SplitMix64).
 pub fn next_seed(seed: u64) -> u64 {
     let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -10,7 +10,7 @@ use crate::stack::Stack;
 use crate::verdict::{HANG, judge};
 use crate::watch::{Usage, Watch};
 use cachekv::cachekv::DynStore;
-use cachekv::executor::BlockExecutor;
+use cachekv::executor::{BlockExecutor, Config};
 use cachekv::kv::{KvStore, MemStore, RedbStore};
 use std::collections::HashMap;
 use std::fmt;
@@ -235,7 +235,12 @@ impl Soak<'_> {
         let executor = match executors.entry(dealt.threads) {
             std::collections::hash_map::Entry::Occupied(executor) => executor.into_mut(),
             std::collections::hash_map::Entry::Vacant(place) => {
-                place.insert(BlockExecutor::new(dealt.threads).map_err(|error| error.to_string())?)
+                let mut config = Config::default();
+                config.threads = dealt.threads;
+                if dealt.threads != 3 {
+                    config.shared_from = Duration::ZERO; // the transactions are short; one number of threads decides by itself
+                }
+                place.insert(BlockExecutor::with_config(config).map_err(|error| error.to_string())?)
             }
         };
         let agreed = judge(executor, &snapshot, &state, dealt)?;

@@ -9,6 +9,7 @@ use crate::executor::scheduler::Scheduler;
 use crate::executor::status::Verdict;
 use crate::executor::window::{RunAhead, Window};
 use crate::loom_tests::explore;
+use crate::multiversion::Settlement;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
 
@@ -26,7 +27,7 @@ struct Front {
 impl Front {
     fn new() -> Arc<Self> {
         let (executed, committed) = Default::default();
-        Arc::new(Self { committer: Committer::new(None, window(), 3), executed, committed })
+        Arc::new(Self { committer: Committer::new(None, Settlement::at_once(), window(), 3), executed, committed })
     }
 
     /// Executes `index` and asks for commits. Relaxed: what was done before asking is seen by whoever answers.
@@ -106,7 +107,7 @@ impl Scheduled {
     fn new() -> Arc<Self> {
         let scheduler = Scheduler::new(2, 2, 9, Arc::new(Parking::default()), |_| None);
         assert_eq!([scheduler.claim().unwrap().tx, scheduler.claim().unwrap().tx], [0, 1]);
-        Arc::new(Self { scheduler, committer: Committer::new(None, window(), 2) })
+        Arc::new(Self { scheduler, committer: Committer::new(None, Settlement::at_once(), window(), 2) })
     }
 
     /// Commits what can be committed, as workers do: if what they have executed is at the frontier.

@@ -79,7 +79,9 @@ fn what_is_shown_for_being_old_a_walk_shows() {
 fn a_walk_finds_the_slot_of_a_key() {
     explore(|| {
         let block = Block::over(&[(1, 10)]);
-        let touch = beside(&block, |block| drop(block.store.slots().intern(&1)));
+        let touch = beside(&block, |block| {
+            block.store.slots().intern(&1);
+        });
         let find = beside(&block, |block| {
             let slot = block.store.slots().find(&1);
             assert!(slot.is_none_or(|slot| *block.store.slot(slot).key() == 1));

@@ -11,7 +11,8 @@ mod merging;
 mod observing;
 
 use super::{
-    Finished, MergeOperator, MultiVersionStore, ReadSet, TxIndex, TxView, Version, ViewError, Write, Written, validate,
+    Finished, MergeOperator, MultiVersionStore, ReadSet, Settlement, TxIndex, TxView, Version, ViewError, Write,
+    Written, validate,
 };
 use crate::kv::{DynRead, Error, KeyRange, KvRead, MemSnapshot, MemStore, Op};
 use crate::loom_tests::explore;
@@ -71,12 +72,12 @@ struct Ready {
     version: Version,
     finished: Finished<u8, i64, i64>,
     /// Where earlier ones wrote.
-    previous: Written,
+    previous: Written<i64>,
 }
 
 /// What an execution wrote, whom that may concern, and the operands it owes.
 struct Done {
-    written: Written,
+    written: Written<i64>,
     readers_end: TxIndex,
     obligations: Vec<(u8, super::Operands<i64>)>,
 }
@@ -145,7 +146,7 @@ impl Block {
     }
 
     fn settle(&self, tx: TxIndex, done: &Done) {
-        self.store.settle(tx, &done.written, &done.obligations).unwrap();
+        self.store.settle(tx, &done.written, &done.obligations, &mut Settlement::at_once()).unwrap();
     }
 
     fn outcome(&self, end: TxIndex) -> Vec<(u8, Op<i64>)> {

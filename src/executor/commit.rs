@@ -7,6 +7,7 @@
 use super::error::Cause;
 use super::vm::{OnCommit, Vm};
 use super::window::Window;
+use crate::multiversion::Settlement;
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 #[repr(align(128))] // what changes with every commit disturbs nobody who reads its neighbours
@@ -20,6 +21,8 @@ pub(super) struct Committer<'o, V: Vm> {
 pub(super) struct Committed<'o, V: Vm> {
     pub(super) on_commit: Option<OnCommit<'o, V>>,
     pub(super) outputs: Vec<V::Output>,
+    /// What committed operands come to.
+    pub(super) settlement: Settlement<V::Value>,
     /// How far the block is executed beyond what is committed.
     pub(super) window: Window,
     /// Why the block ended early.
@@ -27,8 +30,13 @@ pub(super) struct Committed<'o, V: Vm> {
 }
 
 impl<'o, V: Vm> Committer<'o, V> {
-    pub(super) fn new(on_commit: Option<OnCommit<'o, V>>, window: Window, len: usize) -> Self {
-        let state = Committed { on_commit, outputs: Vec::with_capacity(len), window, cause: None };
+    pub(super) fn new(
+        on_commit: Option<OnCommit<'o, V>>,
+        settlement: Settlement<V::Value>,
+        window: Window,
+        len: usize,
+    ) -> Self {
+        let state = Committed { on_commit, outputs: Vec::with_capacity(len), settlement, window, cause: None };
         Self { requests: AtomicUsize::new(0), state: Mutex::new(state) }
     }
 

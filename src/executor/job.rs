@@ -13,7 +13,9 @@ use super::stats::Tally;
 use super::vm::Vm;
 use super::window::{RunAhead, Window};
 use crate::kv::KvRead;
-use crate::multiversion::{MergeOperator, MultiVersionStore, Operands, ReadSet, TxIndex, Written};
+use crate::multiversion::{
+    Incarnation, MergeOperator, MultiVersionStore, Operands, ReadSet, Settlement, TxIndex, Written,
+};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -33,6 +35,8 @@ pub(super) struct Job<'o, 'b, V: Vm> {
     pub(super) deadline: Option<Instant>,
     pub(super) elsewhere: Option<Elsewhere<V::Key, V::Value>>,
     pub(super) time_phases: bool,
+    /// When recording began, if it is asked for.
+    pub(super) record: Option<Instant>,
     pub(super) tally: Mutex<Tally<V::Key>>,
 }
 
@@ -44,15 +48,24 @@ pub(super) struct Run<V: Vm> {
     pub(super) reads: ReadSet<V::Key, V::Value, Operand<V>>,
     /// Nothing this run read can change, so there is nothing to validate.
     pub(super) at_frontier: bool,
+    /// Which of the transaction's executions it was.
+    pub(super) incarnation: Incarnation,
     /// Operands to be checked beside the written ones.
     pub(super) obligations: Vec<(V::Key, Operands<Operand<V>>)>,
     /// Where the transaction has versions or estimates.
-    pub(super) written: Written,
+    pub(super) written: Written<Operand<V>>,
 }
 
 impl<V: Vm> Run<V> {
-    pub(super) fn nothing(written: Written) -> Self {
-        Self { outcome: None, reads: ReadSet::new(0), at_frontier: false, obligations: Vec::new(), written }
+    pub(super) fn nothing(written: Written<Operand<V>>) -> Self {
+        Self {
+            outcome: None,
+            reads: ReadSet::new(0),
+            at_frontier: false,
+            incarnation: 0,
+            obligations: Vec::new(),
+            written,
+        }
     }
 }
 
@@ -69,7 +82,8 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
     where
         S: KvRead<Key = V::Key, Value = V::Value>,
     {
-        let Options { on_commit, hints, cancel, deadline, elsewhere } = options;
+        let Options { on_commit, hints, cancel, deadline, elsewhere, record } = options;
+        let record = record.then(Instant::now);
         let places = Places::new(block.len(), elsewhere.as_ref()).map_err(Cause::Malformed)?;
         #[expect(clippy::cast_possible_truncation, reason = "`places` has checked that it fits")]
         let len = (block.len() + places.elsewhere()) as TxIndex;
@@ -82,19 +96,24 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         let window = Window::new(policy, most);
         let owed = |index| elsewhere.as_ref()?.declared().get(&index).map(|keys| keys.len());
         let scheduler = Scheduler::new(len, threads, window.width(), Arc::clone(&signals.parking), owed);
+        let settlement = match (&on_commit, &elsewhere) {
+            (None, None) => Settlement::keeping(),
+            _ => Settlement::at_once(),
+        };
         let job = Self {
             vm,
             block,
             places,
             store,
             scheduler,
-            committer: Committer::new(on_commit, window, block.len()),
+            committer: Committer::new(on_commit, settlement, window, block.len()),
             signals,
             cancel,
             deadline,
             elsewhere,
             time_phases: config.time_phases,
-            tally: Mutex::new(Tally::default()),
+            record,
+            tally: Mutex::new(Tally::new(record)),
         };
         job.predict(hints);
         match job.attach() {
@@ -162,10 +181,13 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
             cancel.detach(&self.signals);
         }
         let committed = self.scheduler.frontier();
-        let Committed { outputs, cause, .. } = self.committer.into_inner();
+        let Committed { outputs, cause, settlement, .. } = self.committer.into_inner();
         let (store, tally) = (self.store, self.tally);
         // A key's comparison or a value's clone may panic here too. Then there is nothing that could be handed out.
-        let gather = || (store.outcome(committed), tally.into_inner().into_stats());
+        let gather = || {
+            store.settle_rest(settlement);
+            (store.outcome(committed), tally.into_inner().into_stats())
+        };
         let (batch, mut stats) = match catch_unwind(AssertUnwindSafe(gather)) {
             Ok(gathered) => gathered,
             Err(payload) => {

@@ -1,9 +1,10 @@
 //! Statistics: what a block cost, and who was in whose way.
 
+use super::timeline::{Activity, Event, Outcome, Reason, Recorder, Timeline};
 use crate::kv::Key;
-use crate::multiversion::{Conflict, TxIndex};
+use crate::multiversion::{Conflict, Incarnation, TxIndex, Version};
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What executing a block took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +16,9 @@ pub struct BlockStats<K> {
     pub executions: u64,
     /// Of these, begun when everything below was committed: without record and without validation.
     pub frontier_executions: u64,
+    /// Transactions committed before the calling thread called the others: it executed them alone. Those of a block to whose end
+    /// nobody was called are among them.
+    pub alone: u64,
     /// The width of the window at each commit, added up: divided by `transactions`, how far ahead of the commits the block was
     /// executed on average.
     pub windows: u64,
@@ -34,6 +38,8 @@ pub struct BlockStats<K> {
     pub committing: Duration,
     /// The workers' time asleep, added up.
     pub parked: Duration,
+    /// What each worker did and when; none unless [asked for](super::Options::record), and none of a sequential execution.
+    pub timeline: Option<Timeline<K>>,
 }
 
 impl<K> BlockStats<K> {
@@ -95,6 +101,9 @@ pub(super) struct Tally<K> {
     pub(super) stats: BlockStats<K>,
     conflicts: HashMap<K, u64>,
     waits: HashMap<(TxIndex, TxIndex), u64>,
+    recorder: Option<Recorder<K>>,
+    /// What was recorded by those added.
+    workers: Vec<Vec<Event<K>>>,
 }
 
 impl<K> Default for Tally<K> {
@@ -103,6 +112,7 @@ impl<K> Default for Tally<K> {
             transactions: 0,
             executions: 0,
             frontier_executions: 0,
+            alone: 0,
             windows: 0,
             validations: 0,
             aborts: Aborts::default(),
@@ -112,35 +122,110 @@ impl<K> Default for Tally<K> {
             executing: Duration::ZERO,
             committing: Duration::ZERO,
             parked: Duration::ZERO,
+            timeline: None,
         };
-        Self { stats, conflicts: HashMap::new(), waits: HashMap::new() }
+        Self { stats, conflicts: HashMap::new(), waits: HashMap::new(), recorder: None, workers: Vec::new() }
     }
 }
 
 impl<K: Key> Tally<K> {
-    pub(super) fn conflict(&mut self, conflict: Conflict<K>) {
-        match conflict.in_range {
+    /// Of a block that is recorded since then, if it is.
+    pub(super) fn new(record: Option<Instant>) -> Self {
+        Self { recorder: record.map(Recorder::new), ..Self::default() }
+    }
+
+    /// The transaction at the frontier has been executed, here or elsewhere, and is to be judged; it is
+    /// [committed](Self::committed) if it holds.
+    pub(super) fn judges(&mut self, version: Option<Version>) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.judges(version);
+        }
+    }
+
+    /// An execution begins. Nothing else happens to its worker until it [ends](Self::ends).
+    pub(super) fn begins(&mut self, version: Version, at_frontier: bool) {
+        self.stats.executions += 1;
+        self.stats.frontier_executions += u64::from(at_frontier);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.begins(version, at_frontier);
+        }
+    }
+
+    /// An execution is over; to be told before anybody else can begin another of the same transaction.
+    pub(super) fn ends(&mut self, version: Version, outcome: Outcome) {
+        match outcome {
+            Outcome::Blocked { on } => {
+                self.stats.aborts.blocked += 1;
+                *self.waits.entry((version.tx, on)).or_default() += 1;
+            }
+            Outcome::Lost => self.stats.aborts.lost += 1,
+            Outcome::Refused => self.stats.aborts.refused += 1,
+            Outcome::Executed | Outcome::Failed | Outcome::Stopped => {}
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.ends(outcome);
+        }
+    }
+
+    /// What an execution observed no longer holds.
+    pub(super) fn conflict(&mut self, version: Version, Conflict { key, in_range }: Conflict<K>) {
+        match in_range {
             false => self.stats.aborts.read += 1,
             true => self.stats.aborts.range += 1,
         }
-        *self.conflicts.entry(conflict.key).or_default() += 1;
+        if self.recorder.is_some() {
+            let reason = if in_range { Reason::Range } else { Reason::Read };
+            self.abort(version, reason(key.clone()));
+        }
+        *self.conflicts.entry(key).or_default() += 1;
     }
 
-    pub(super) fn blocked(&mut self, waiter: TxIndex, on: TxIndex) {
-        self.stats.aborts.blocked += 1;
-        *self.waits.entry((waiter, on)).or_default() += 1;
+    /// At its commit an execution turned out to have merged what is refused.
+    pub(super) fn refused(&mut self, version: Version, key: K) {
+        self.stats.aborts.refused += 1;
+        self.abort(version, Reason::Refused(key));
+    }
+
+    /// At its commit an execution had failed.
+    pub(super) fn failed(&mut self, version: Version) {
+        self.stats.aborts.failed += 1;
+        self.abort(version, Reason::Failed);
+    }
+
+    fn abort(&mut self, version: Version, reason: Reason<K>) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.instant(Activity::Abort { version, reason });
+        }
+    }
+
+    /// The transaction that was judged is committed, having been executed so often; to be told before the frontier moves.
+    pub(super) fn committed(&mut self, tx: TxIndex, executions: Incarnation) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.committed(Activity::Commit { tx, incarnation: executions.checked_sub(1) });
+        }
+    }
+
+    /// The worker wakes up, which fell asleep at `since`.
+    pub(super) fn woke(&mut self, since: Instant) {
+        let slept = since.elapsed();
+        self.stats.parked += slept;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.slept(since, slept);
+        }
     }
 
     pub(super) fn add(&mut self, other: Self) {
         let (mine, theirs) = (&mut self.stats, other.stats);
         mine.executions += theirs.executions;
         mine.frontier_executions += theirs.frontier_executions;
+        mine.alone += theirs.alone;
         mine.windows += theirs.windows;
         mine.validations += theirs.validations;
         mine.aborts += theirs.aborts;
         mine.executing += theirs.executing;
         mine.committing += theirs.committing;
         mine.parked += theirs.parked;
+        self.workers.extend(other.recorder.map(Recorder::into_events));
         for (key, times) in other.conflicts {
             *self.conflicts.entry(key).or_default() += times;
         }
@@ -159,6 +244,7 @@ impl<K: Key> Tally<K> {
         waits.truncate(BlockStats::<K>::KEPT);
         self.stats.conflicts = conflicts;
         self.stats.waits = waits;
+        self.stats.timeline = self.recorder.map(|_| Timeline::of(self.workers));
         self.stats
     }
 }

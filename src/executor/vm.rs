@@ -10,8 +10,9 @@ use std::ops::ControlFlow;
 /// be called several times for one transaction, from any worker, with answers that no serial order gives; such a run is
 /// discarded whatever it returns, panics included. A loop that reads nothing should ask [`TxView::check`] now and then.
 ///
-/// It runs on a thread of a rayon pool whose other threads are busy executing: `join` and parallel iterators work, on this
-/// thread alone. `rayon::broadcast`, or blocking on something spawned into the pool, would wait for ever.
+/// It runs on the thread that executes the block, and on threads of a rayon pool that all do the same. `join` and parallel
+/// iterators work: on the first they go to the pool that it belongs to (rayon's global one, if to none), on the others they stay
+/// on that thread. `rayon::broadcast`, or blocking on something spawned into the pool, would wait for ever.
 ///
 /// A panic ends the block as an error does. One that comes out of the view is not to be caught in the transaction: what it
 /// interrupted may not be recorded.

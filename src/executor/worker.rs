@@ -4,32 +4,49 @@ use super::cancel::CancelToken;
 use super::commit::Committed;
 use super::elsewhere::Elsewhere;
 use super::error::{BaseError, Cause, panic_message};
-use super::job::{Job, Run};
+use super::job::{Job, Operand, Run};
+use super::pace::Pace;
 use super::stats::Tally;
 use super::status::{Judged, Task, Verdict};
+use super::timeline::Outcome;
 use super::vm::{Commit, Vm};
 use crate::kv::Op;
 use crate::multiversion::{
-    Finished, Incarnation, Taint, TxIndex, TxView, Unsettled, Version, Write, Written, validate,
+    Finished, Incarnation, Settlement, Taint, TxIndex, TxView, Unsettled, Version, Write, Written, validate,
 };
 use crate::sync::pause;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-/// How often an idle worker looks about before it sleeps; a model checker sees no time pass.
-const LOOKS: u32 = if cfg!(any(kv_loom, kv_shuttle)) { 0 } else { 12 };
+/// How long an idle worker looks about before it sleeps. To sleep and to be woken takes some ten microseconds at best, and
+/// some hundreds where the core is a virtual machine's that has gone to sleep as well. A model checker sees no time pass.
+const LOOKS_FOR: Duration = if cfg!(any(kv_loom, kv_shuttle)) { Duration::ZERO } else { Duration::from_micros(100) };
 
 pub(super) struct Worker<'j, 'o, 'b, V: Vm> {
     job: &'j Job<'o, 'b, V>,
     tally: Tally<V::Key>,
     /// The transaction it executes, or executed last.
     at_hand: TxIndex,
+    /// On the thread that was given the block.
+    lead: Option<Lead<'j>>,
+}
+
+/// What only the first worker has: it decides when the others are called.
+struct Lead<'j> {
+    pace: &'j mut Pace,
+    /// Calls them; `None` once it has.
+    call: Option<&'j dyn Fn()>,
 }
 
 impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
     pub(super) fn new(job: &'j Job<'o, 'b, V>) -> Self {
-        Self { job, tally: Tally::default(), at_hand: 0 }
+        Self { job, tally: Tally::new(job.record), at_hand: 0, lead: None }
+    }
+
+    /// The worker of the thread that was given the block, which calls the others by `call`.
+    pub(super) fn leading(job: &'j Job<'o, 'b, V>, pace: &'j mut Pace, call: &'j dyn Fn()) -> Self {
+        Self { lead: Some(Lead { pace, call: Some(call) }), ..Self::new(job) }
     }
 
     /// Works until the block ends.
@@ -39,6 +56,9 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         // block ends for everybody, and the error names what was at hand. No panic leaves a worker: the pool would pass it
         // on to the caller past all that ends a block.
         let worked = catch_unwind(AssertUnwindSafe(|| self.work()));
+        if self.lead.as_ref().is_some_and(|lead| lead.call.is_some()) {
+            self.tally.stats.alone = u64::from(job.scheduler.frontier()); // to the end
+        }
         let told = catch_unwind(AssertUnwindSafe(|| job.tally.lock().add(self.tally)));
         if let Err(payload) = worked.and(told) {
             job.fail(Cause::Panicked { index: self.at_hand, message: panic_message(payload) });
@@ -50,6 +70,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         if job.scheduler.len() == 0 {
             job.stop(); // there is no last commit that would
         }
+        self.call_others();
         self.commit(); // places at the front that are executed elsewhere and owe nothing
         while !job.scheduler.is_stopped() {
             self.receive();
@@ -63,19 +84,33 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         }
     }
 
-    /// Waits until there may be something to do: looks about for a few microseconds, then sleeps. To sleep and to be woken
-    /// costs some ten microseconds, more than many a transaction.
+    /// Calls the others, if they are worth it and have not been called.
+    fn call_others(&mut self) {
+        let Some(Lead { pace, call }) = &mut self.lead else { return };
+        // Where a part of the block is executed elsewhere, what this thread does for itself says little.
+        if let Some(call) = call.take_if(|_| pace.is_worth_company() || self.job.elsewhere.is_some()) {
+            self.tally.stats.alone = u64::from(self.job.scheduler.frontier());
+            call();
+        }
+    }
+
+    /// Waits until there may be something to do: looks about for a while, then sleeps.
     fn idle(&mut self) {
         let job = self.job;
-        for round in 0..LOOKS {
-            pause(round.min(5));
+        let began = Instant::now();
+        let mut looks: u32 = 0;
+        while began.elapsed() < LOOKS_FOR {
+            // Each look takes the lines that it looks at from who commits, so some time lies between two. Now and then it
+            // gives up the time slice: what it waits for may need this core.
+            pause(if looks.is_multiple_of(4) { 6 } else { 5 });
             if !job.is_idle() {
                 return;
             }
+            looks += 1;
         }
         let began = Instant::now();
         job.signals.parking.wait(job.deadline, || job.is_idle());
-        self.tally.stats.parked += began.elapsed();
+        self.tally.woke(began);
     }
 
     /// Whether the block was cancelled or its deadline has passed; ends it if so.
@@ -115,8 +150,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         let written = previous.map_or_else(Written::default, |run| run.written);
         let version = Version { tx, incarnation };
         self.at_hand = tx;
-        self.tally.stats.executions += 1;
-        self.tally.stats.frontier_executions += u64::from(at_frontier);
+        self.tally.begins(version, at_frontier);
         let Some(transaction) = job.places.transaction(tx).and_then(|given| job.block.get(given)) else {
             return job.fail(Cause::Malformed("a transaction is missing"));
         };
@@ -124,23 +158,27 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
             true => TxView::at_frontier(&job.store, version),
             false => TxView::speculative(&job.store, version),
         };
-        let began = self.clock();
+        let timed = self.lead.is_some() && Pace::is_due(self.tally.stats.executions - 1);
+        let began = (job.time_phases || timed).then(Instant::now);
         // The view is not looked into after a panic but for what it recorded, and that is whole after every call.
         let outcome = catch_unwind(AssertUnwindSafe(|| job.vm.execute(transaction, &view)));
-        self.tally.stats.executing += began.map_or(Duration::ZERO, |began| began.elapsed());
+        self.executed(began, timed);
         let Finished { writes, obligations, reads, taint } = view.finish();
         let outcome = match (taint, outcome) {
             (Some(Taint::Blocked(on)), _) => {
-                self.tally.blocked(tx, on);
+                self.tally.ends(version, Outcome::Blocked { on });
                 return job.scheduler.block(tx, on, Run::nothing(written));
             }
             (Some(Taint::Lost), _) => {
-                self.tally.stats.aborts.lost += 1;
+                self.tally.ends(version, Outcome::Lost);
                 return job.scheduler.retry(tx, Run::nothing(written));
             }
-            (Some(Taint::Stopped), _) => return job.scheduler.retry(tx, Run::nothing(written)),
+            (Some(Taint::Stopped), _) => {
+                self.tally.ends(version, Outcome::Stopped);
+                return job.scheduler.retry(tx, Run::nothing(written));
+            }
             (Some(Taint::Refused), _) => {
-                self.tally.stats.aborts.refused += 1;
+                self.tally.ends(version, Outcome::Refused);
                 if job.scheduler.defer(tx, Run::nothing(written)) {
                     self.commit();
                 }
@@ -154,9 +192,22 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         // A failed run writes nothing. It is executed again if it was speculative, else the block ends before it.
         let writes = if outcome.is_ok() { writes } else { Default::default() };
         let (written, readers_end) = job.store.publish(version, writes.into_entries(), &written);
-        let run = Run { outcome: Some(outcome), reads, at_frontier, obligations, written };
+        self.tally.ends(version, if outcome.is_ok() { Outcome::Executed } else { Outcome::Failed });
+        let run = Run { outcome: Some(outcome), reads, at_frontier, incarnation, obligations, written };
         self.finish(tx, run);
         self.abort_doomed(tx, readers_end);
+    }
+
+    /// Notes how long an execution took, if that was asked for.
+    fn executed(&mut self, began: Option<Instant>, timed: bool) {
+        let Some(took) = began.map(|began| began.elapsed()) else { return };
+        if self.job.time_phases {
+            self.tally.stats.executing += took;
+        }
+        if let Some(lead) = self.lead.as_mut().filter(|_| timed) {
+            lead.pace.timed(took);
+            self.call_others();
+        }
     }
 
     /// Commits what has been executed if it was at the frontier and nobody else is at it; else leaves it to who commits.
@@ -190,7 +241,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
             let Ok(Err(conflict)) = catch_unwind(AssertUnwindSafe(|| validate(&job.store, reader, &run.reads))) else {
                 return false;
             };
-            tally.conflict(conflict);
+            tally.conflict(Version { tx: reader, incarnation: run.incarnation }, conflict);
             job.store.estimate(reader, &run.written);
             true
         });
@@ -212,7 +263,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
 /// Commits the transaction at the frontier, if it can be; whether to go on with the next.
 fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally: &mut Tally<V::Key>) -> bool {
     let (mut cause, mut failed) = (None, None);
-    let judged = job.scheduler.judge(|index, run| match judge(job, index, run, tally) {
+    let judged = job.scheduler.judge(|index, run| match judge(job, &mut state.settlement, index, run, tally) {
         Ok(verdict) => {
             failed = matches!(verdict, Verdict::Abort).then_some(index);
             verdict
@@ -227,6 +278,9 @@ fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally:
         job.scheduler.narrow(state.window.width());
     }
     let Some(Judged { index, run, executions }) = judged else { return false };
+    if run.is_none() {
+        tally.judges(None); // executed elsewhere: nobody has judged it
+    }
     match cause {
         Some(cause) => end(job, state, cause),
         None => commit(job, state, index, run.map(|run| *run), executions, tally),
@@ -244,7 +298,7 @@ fn commit_own<V: Vm>(
     if job.scheduler.is_stopped() {
         return false;
     }
-    match judge(job, index, &mut run, tally) {
+    match judge(job, &mut state.settlement, index, &mut run, tally) {
         Ok(Verdict::Commit) => {
             let executions = job.scheduler.finish_committed(index);
             commit(job, state, index, Some(run), executions, tally)
@@ -282,6 +336,7 @@ fn commit<V: Vm>(
         }
         state.outputs.push(output);
     }
+    tally.committed(index, executions);
     job.store.frontier().advance(index + 1); // before a run can begin at the scheduler's
     job.scheduler.commit(index, state.window.width());
     tally.stats.windows += u64::from(state.window.width());
@@ -295,22 +350,25 @@ fn commit<V: Vm>(
 /// Whether the run at the frontier counts. Everything below it is committed, so this is final.
 fn judge<V: Vm>(
     job: &Job<'_, '_, V>,
+    settlement: &mut Settlement<V::Value>,
     index: TxIndex,
     run: &mut Run<V>,
     tally: &mut Tally<V::Key>,
 ) -> Result<Verdict, Cause<V::Error>> {
+    let version = Version { tx: index, incarnation: run.incarnation };
+    tally.judges(Some(version));
     let checked = catch_unwind(AssertUnwindSafe(|| {
         if !run.at_frontier {
             tally.stats.validations += 1;
             if let Err(conflict) = validate(&job.store, index, &run.reads) {
-                tally.conflict(conflict);
+                tally.conflict(version, conflict);
                 return Ok(Verdict::Abort);
             }
         }
-        match job.store.settle(index, &run.written, &run.obligations) {
+        match job.store.settle(index, &run.written, &run.obligations, settlement) {
             Ok(()) => Ok(Verdict::Commit),
-            Err(Unsettled::Refused(_)) => {
-                tally.stats.aborts.refused += 1;
+            Err(Unsettled::Refused(key)) => {
+                tally.refused(version, key);
                 Ok(Verdict::Abort)
             }
             Err(Unsettled::Base(error)) => Err(Cause::Base { index, error: BaseError(error) }),
@@ -332,7 +390,7 @@ fn judge<V: Vm>(
     // since; an operand taken to be admitted. So a failure counts if a run at the frontier meets it.
     match failed {
         Some(cause) if run.at_frontier => return Err(cause),
-        Some(_) => tally.stats.aborts.failed += 1,
+        Some(_) => tally.failed(version),
         None => {}
     }
     job.store.estimate(index, &run.written);
@@ -344,7 +402,7 @@ fn called_hook<V: Vm>(
     state: &mut Committed<'_, V>,
     index: TxIndex,
     output: &V::Output,
-    written: &Written,
+    written: &Written<Operand<V>>,
 ) -> Result<ControlFlow<()>, String> {
     let Some(hook) = &mut state.on_commit else { return Ok(ControlFlow::Continue(())) };
     if job.signals.parking.seems_asleep() && job.scheduler.has_work() {

@@ -22,7 +22,7 @@ mod store;
 mod walk;
 
 #[cfg(feature = "redb")]
-pub use self::redb::{RedbIter, RedbSnapshot, RedbStore};
+pub use self::redb::{RedbIter, RedbOptions, RedbSnapshot, RedbStore};
 pub use batch::{Op, WriteBatch};
 pub use dynamic::{DynIter, DynRead};
 pub use error::{Error, OpenCause};

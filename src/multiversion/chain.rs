@@ -50,6 +50,14 @@ pub(crate) enum Unanswered {
     BaseUnread,
 }
 
+/// Why the operands of a transaction could not be resolved.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unresolved {
+    Unanswered(Unanswered),
+    /// One of them is not admitted over what lies below it.
+    Refused,
+}
+
 /// What a reader meets first, without its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Top {
@@ -65,6 +73,21 @@ pub(crate) struct Chain<V, O> {
     entries: SmallVec<[Entry<V, O>; 1]>,
 }
 
+/// What `operands` make of `value`, if each is admitted over what the ones before it made.
+pub(crate) fn admitted<K, V, M: MergeOperator<K, V>>(
+    key: &K,
+    mut value: Option<V>,
+    operands: &Operands<M::Operand>,
+) -> Option<Option<V>> {
+    for operand in operands {
+        if !M::admits(key, value.as_ref(), operand) {
+            return None;
+        }
+        value = Some(M::merge(key, value.as_ref(), operand));
+    }
+    Some(value)
+}
+
 impl<V, O> Default for Chain<V, O> {
     fn default() -> Self {
         Self { entries: SmallVec::new() }
@@ -74,10 +97,7 @@ impl<V, O> Default for Chain<V, O> {
 impl<V: Clone, O: Clone> Chain<V, O> {
     /// The entries below `below`, the highest first.
     fn down_from(&self, below: TxIndex) -> impl Iterator<Item = &Entry<V, O>> {
-        let end = match self.entries.last() {
-            Some(last) if last.version.tx < below => self.entries.len(), // mostly: transactions run in order
-            _ => self.entries.partition_point(|entry| entry.version.tx < below),
-        };
+        let end = self.before(below);
         self.entries.iter().take(end).rev()
     }
 
@@ -140,12 +160,29 @@ impl<V: Clone, O: Clone> Chain<V, O> {
         Ok((Origin::Merged(topmost), merged))
     }
 
+    /// How many entries are of transactions before `tx`. Looked for from the end, in steps that double: transactions run
+    /// mostly in order, and entries further down may be in another core's cache.
+    fn before(&self, tx: TxIndex) -> usize {
+        let len = self.entries.len();
+        if self.entries.last().is_none_or(|last| last.version.tx < tx) {
+            return len;
+        }
+        let is_before = |at: usize| self.entries.get(at).is_some_and(|entry| entry.version.tx < tx);
+        let (mut step, mut end) = (2, len - 1); // what is at `end` or after it is not before `tx`
+        while let Some(at) = len.checked_sub(step) {
+            if is_before(at) {
+                let between = self.entries.get(at + 1..end).unwrap_or_default();
+                return at + 1 + between.partition_point(|entry| entry.version.tx < tx);
+            }
+            (step, end) = (step * 2, at);
+        }
+        self.entries.get(..end).unwrap_or_default().partition_point(|entry| entry.version.tx < tx)
+    }
+
     fn position(&self, tx: TxIndex) -> Result<usize, usize> {
-        // From the end: transactions mostly write in order, so the place is mostly the last.
-        let after = self.entries.iter().rev().take_while(|entry| entry.version.tx > tx).count();
-        let at = self.entries.len() - after;
-        match at.checked_sub(1).and_then(|below| self.entries.get(below)) {
-            Some(entry) if entry.version.tx == tx => Ok(at - 1),
+        let at = self.before(tx);
+        match self.entries.get(at) {
+            Some(entry) if entry.version.tx == tx => Ok(at),
             _ => Err(at),
         }
     }
@@ -187,9 +224,19 @@ impl<V: Clone, O: Clone> Chain<V, O> {
         }
     }
 
-    /// The write of `tx` itself.
-    pub(crate) fn written_by(&self, tx: TxIndex) -> Option<&Write<V, O>> {
-        self.entries.get(self.position(tx).ok()?)?.write.as_ref()
+    /// What `operands` make of the value below `tx`, each being admitted over what the ones before it made.
+    pub(crate) fn resolve<K, M>(
+        &self,
+        key: &K,
+        tx: TxIndex,
+        operands: &Operands<O>,
+        base: Option<&Option<V>>,
+    ) -> Result<Option<V>, Unresolved>
+    where
+        M: MergeOperator<K, V, Operand = O>,
+    {
+        let (_, value) = self.read::<K, M>(key, tx, base).map_err(Unresolved::Unanswered)?;
+        admitted::<K, V, M>(key, value, operands).ok_or(Unresolved::Refused)
     }
 
     /// Turns the operands of `tx` into the value they resolve to.

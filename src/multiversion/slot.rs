@@ -1,6 +1,6 @@
 //! The slot of a key: its version chain behind a lock, its base value read once, and who has read it.
 
-use super::chain::{Chain, Operands, Origin, Top, Unanswered, Write};
+use super::chain::{Chain, Operands, Origin, Top, Unanswered, Unresolved, Write};
 use super::frontier::Frontier;
 use super::{MergeOperator, TxIndex, Version};
 use crate::kv::{self, DynRead, Key, KvRead, Op, Value};
@@ -27,6 +27,13 @@ pub(crate) struct Slot<K, V, O> {
 #[derive(Debug)]
 pub(crate) enum Unread {
     Estimate(TxIndex),
+    Base(kv::Error),
+}
+
+/// A merge whose operand is not admitted over what lies below it.
+#[derive(Debug)]
+pub(crate) enum Unsettled<K> {
+    Refused(K),
     Base(kv::Error),
 }
 
@@ -145,16 +152,33 @@ impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
         self.chain.write().remove(tx);
     }
 
-    pub(crate) fn settle(&self, tx: TxIndex, value: V) {
-        self.chain.write().settle(tx, value);
+    /// What `operands`, given by `tx`, make of the value below it.
+    pub(crate) fn resolve<M>(
+        &self,
+        tx: TxIndex,
+        operands: &Operands<O>,
+        base: &DynRead<K, V>,
+    ) -> Result<Option<V>, Unsettled<K>>
+    where
+        M: MergeOperator<K, V, Operand = O>,
+    {
+        let mut before = self.base.get();
+        loop {
+            match self.chain.read().resolve::<K, M>(&self.key, tx, operands, before) {
+                Ok(value) => return Ok(value),
+                Err(Unresolved::Unanswered(Unanswered::BaseUnread)) => {}
+                // Nothing below a transaction at the frontier is an estimate; were it so, to run it again would be right.
+                Err(Unresolved::Refused | Unresolved::Unanswered(Unanswered::Estimate(_))) => {
+                    return Err(Unsettled::Refused(self.key.clone()));
+                }
+            }
+            before = Some(self.base(base).map_err(Unsettled::Base)?);
+        }
     }
 
-    /// The operands that `tx` left here, if that is what it left.
-    pub(crate) fn operands_of(&self, tx: TxIndex) -> Option<Operands<O>> {
-        match self.chain.read().written_by(tx) {
-            Some(Write::Merge(operands)) => Some(operands.clone()),
-            _ => None,
-        }
+    /// Turns the operands of `tx` into `value`.
+    pub(crate) fn settle(&self, tx: TxIndex, value: V) {
+        self.chain.write().settle(tx, value);
     }
 
     /// What the transactions below `end` made of the key, if they wrote it.

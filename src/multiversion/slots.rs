@@ -55,7 +55,7 @@ impl SlotId {
         clippy::cast_possible_truncation,
         reason = "a slot takes 64 bytes and more: memory ends long before numbers"
     )]
-    fn new(at: usize) -> Self {
+    pub(super) fn new(at: usize) -> Self {
         Self(at as u32)
     }
 

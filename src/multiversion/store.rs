@@ -1,13 +1,15 @@
 //! The multiversion store: every version that the transactions of one block have written, over one immutable state.
 
-use super::chain::{Operands, Write};
+use super::chain::{Operands, Write, admitted};
 use super::directory::Directory;
 use super::frontier::Frontier;
-use super::slot::{Slot, Unread};
+use super::settlement::{Running, Settlement};
+use super::slot::{Slot, Unsettled};
 use super::slots::{SlotId, Slots};
 use super::{Incarnation, MergeOperator, TxIndex, Version};
-use crate::kv::{self, DynRead, Key, KeyRange, Op, Value, WriteBatch};
+use crate::kv::{DynRead, Key, KeyRange, Op, Value, WriteBatch};
 use crate::sync::{Arc, AtomicBool, AtomicU32, Ordering};
+use smallvec::SmallVec;
 use std::fmt;
 use std::time::Instant;
 
@@ -15,12 +17,18 @@ use std::time::Instant;
 const PREDICTED: Incarnation = Incarnation::MAX;
 
 /// What an execution wrote.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Written {
+#[derive(Clone, Debug)]
+pub(crate) struct Written<O> {
     /// Where, in key order.
     pub(crate) slots: Vec<SlotId>,
-    /// Whether there are operands among it, to be settled.
-    merges: bool,
+    /// The operands it left, to be settled.
+    merges: Vec<(SlotId, Operands<O>)>,
+}
+
+impl<O> Default for Written<O> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), merges: Vec::new() }
+    }
 }
 
 /// The speculative state of one block.
@@ -37,13 +45,6 @@ pub(crate) struct MultiVersionStore<K: Key, V: Value, M: MergeOperator<K, V>> {
     interrupted: Arc<AtomicBool>,
     /// When the block gives up: its runs look themselves, since every worker may be in one.
     deadline: Option<Instant>,
-}
-
-/// A merge whose operand is not admitted over what lies below it.
-#[derive(Debug)]
-pub(crate) enum Unsettled<K> {
-    Refused(K),
-    Base(kv::Error),
 }
 
 impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
@@ -102,14 +103,16 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
         &self,
         version: Version,
         writes: impl Iterator<Item = (K, Write<V, M::Operand>)>,
-        previous: &Written,
-    ) -> (Written, TxIndex) {
+        previous: &Written<M::Operand>,
+    ) -> (Written<M::Operand>, TxIndex) {
         let mut readers_end = 0;
-        let mut merges = false;
+        let mut merges = Vec::new();
         let mut slots = Vec::with_capacity(writes.size_hint().0);
         for (key, write) in writes {
-            merges |= matches!(write, Write::Merge(_));
             let (id, slot) = self.slots.intern(&key);
+            if let Write::Merge(operands) = &write {
+                merges.push((id, operands.clone()));
+            }
             self.directory.list(id, slot); // before its first version, so that ranges see what points see
             slot.put(version, Some(write), &self.frontier);
             readers_end = readers_end.max(slot.readers_end());
@@ -137,70 +140,70 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
     }
 
     /// Turns what `tx` wrote into estimates: it will be executed again, and readers had better wait.
-    pub(crate) fn estimate(&self, tx: TxIndex, written: &Written) {
+    pub(crate) fn estimate(&self, tx: TxIndex, written: &Written<M::Operand>) {
         for id in &written.slots {
             self.slot(*id).estimate(tx);
         }
     }
 
     /// Places estimates where `tx` is expected to write. Removed by the first execution that does not write there.
-    pub(crate) fn predict<'k>(&self, tx: TxIndex, keys: impl IntoIterator<Item = &'k K>) -> Written {
+    pub(crate) fn predict<'k>(&self, tx: TxIndex, keys: impl IntoIterator<Item = &'k K>) -> Written<M::Operand> {
         let predicted = keys.into_iter().map(|key| {
             let (id, slot) = self.slots.intern(key);
             self.directory.list(id, slot);
             slot.put(Version { tx, incarnation: PREDICTED }, None, &self.frontier);
             id
         });
-        Written { slots: predicted.collect(), merges: false }
+        Written { slots: predicted.collect(), merges: Vec::new() }
     }
 
-    /// Resolves the operands that `tx` left, once everything below it is committed. Nothing is changed unless all of
-    /// them, and all of `obligations`, are admitted.
+    /// Resolves the operands that `tx` left, once everything below it is committed, and tells `settlement` what they come to:
+    /// from then on the transaction is committed. Nothing is changed unless all of them, and all of `obligations`, are
+    /// admitted; nor if an operator or a value's clone panics.
     pub(crate) fn settle(
         &self,
         tx: TxIndex,
-        written: &Written,
+        written: &Written<M::Operand>,
         obligations: &[(K, Operands<M::Operand>)],
+        settlement: &mut Settlement<V>,
     ) -> Result<(), Unsettled<K>> {
         for (key, operands) in obligations {
-            self.resolve(self.slots.intern(key).1, tx, operands)?;
+            self.slots.intern(key).1.resolve::<M>(tx, operands, &self.base)?;
         }
-        if !written.merges {
-            return Ok(());
-        }
-        let mut resolved = Vec::new();
-        for slot in written.slots.iter().map(|id| self.slot(*id)) {
-            if let Some(operands) = slot.operands_of(tx) {
-                resolved.push((slot, self.resolve(slot, tx, &operands)?));
-            }
-        }
-        for (slot, value) in resolved {
+        let mut resolved = SmallVec::<[_; 4]>::new();
+        for (id, operands) in &written.merges {
+            let slot = self.slot(*id);
+            let value = match settlement.value(*id) {
+                Some(value) => admitted::<K, V, M>(slot.key(), Some(value.clone()), operands)
+                    .ok_or_else(|| Unsettled::Refused(slot.key().clone()))?,
+                None => slot.resolve::<M>(tx, operands, &self.base)?,
+            };
             if let Some(value) = value {
-                slot.settle(tx, value);
+                let told = settlement.is_due(*id).then(|| value.clone());
+                resolved.push((*id, value, told));
             }
+        }
+        // All are admitted, and nothing panics from here on.
+        if written.slots.len() > written.merges.len() {
+            let merged = |id: &SlotId| written.merges.iter().any(|(merged, _)| merged == id);
+            written.slots.iter().filter(|id| !merged(id)).for_each(|id| settlement.overwritten(*id));
+        }
+        for (id, value, told) in resolved {
+            let is_told = told.is_some();
+            told.into_iter().for_each(|value| self.slot(id).settle(tx, value));
+            let replaced = settlement.committed(id, tx, value, is_told);
+            replaced.into_iter().for_each(|running| self.tell(running));
         }
         Ok(())
     }
 
-    /// What `operands` make of the value below `tx`, each being admitted over what the ones before it made.
-    fn resolve(
-        &self,
-        slot: &Slot<K, V, M::Operand>,
-        tx: TxIndex,
-        operands: &Operands<M::Operand>,
-    ) -> Result<Option<V>, Unsettled<K>> {
-        let (_, mut value) = slot.read::<M>(tx, &self.base).map_err(|unread| match unread {
-            Unread::Base(error) => Unsettled::Base(error),
-            // Nothing below a transaction at the frontier is an estimate; were it so, to run it again would be right.
-            Unread::Estimate(_) => Unsettled::Refused(slot.key().clone()),
-        })?;
-        for operand in operands {
-            if !M::admits(slot.key(), value.as_ref(), operand) {
-                return Err(Unsettled::Refused(slot.key().clone()));
-            }
-            value = Some(M::merge(slot.key(), value.as_ref(), operand));
-        }
-        Ok(value)
+    /// Tells the chains what `settlement` has kept from them. The block is over.
+    pub(crate) fn settle_rest(&self, settlement: Settlement<V>) {
+        settlement.untold().for_each(|running| self.tell(running));
+    }
+
+    fn tell(&self, Running { slot, tx, value, .. }: Running<V>) {
+        self.slot(slot).settle(tx, value);
     }
 
     /// What the committed transactions, those below `end`, made of every key that they wrote, in key order.
@@ -210,7 +213,7 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
     }
 
     /// What the committed transaction `tx` wrote, in key order.
-    pub(crate) fn writes_of(&self, tx: TxIndex, written: &Written) -> Vec<(K, Op<V>)> {
+    pub(crate) fn writes_of(&self, tx: TxIndex, written: &Written<M::Operand>) -> Vec<(K, Op<V>)> {
         let slots = written.slots.iter().map(|id| self.slot(*id));
         slots.filter_map(|slot| Some((slot.key().clone(), slot.outcome(tx + 1)?))).collect()
     }

@@ -67,6 +67,7 @@ fn run<V: RemoteVm>(
         cancel: Some(live.switch.cancel.clone()),
         deadline: Some(live.deadline),
         elsewhere: Some(live.elsewhere.clone()),
+        record: false,
     };
     let base = RemoteStateView::<V::Key, V::Value>::new(Arc::clone(&live.view));
     let ran = executor.execute_with(&base, &transactions, vm, options);

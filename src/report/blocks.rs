@@ -84,18 +84,22 @@ fn cells<K: Key>(label: &str, summary: &Summary<K>, total: &Summary<K>) -> Vec<S
     cells
 }
 
-/// The causes that occurred, in words.
-fn causes(aborts: &Aborts) -> String {
-    let causes = [
+/// The causes in words, and how often each occurred.
+pub(super) fn causes(aborts: &Aborts) -> [(&'static str, u64); 6] {
+    [
         ("a value read had changed", aborts.read),
         ("a range walked had changed", aborts.range),
         ("met a value about to be written", aborts.blocked),
         ("saw by itself that it was lost", aborts.lost),
         ("merged what is refused", aborts.refused),
         ("failed on what was not final", aborts.failed),
-    ];
-    let occurred = causes.iter().filter(|(_, times)| *times > 0);
-    occurred.map(|(cause, times)| format!("{cause} {}", grouped(*times))).collect::<Vec<_>>().join(", ")
+    ]
+}
+
+/// The causes that occurred.
+fn occurred(aborts: &Aborts) -> String {
+    let occurred = causes(aborts).into_iter().filter(|(_, times)| *times > 0);
+    occurred.map(|(cause, times)| format!("{cause} {}", grouped(times))).collect::<Vec<_>>().join(", ")
 }
 
 impl<K: Key> fmt::Display for BlockTable<K> {
@@ -103,7 +107,7 @@ impl<K: Key> fmt::Display for BlockTable<K> {
         let total = self.total();
         self.table(&total).fmt(f)?;
         if total.aborts.total() > 0 {
-            writeln!(f, "\nconflicts: {}", causes(&total.aborts))?;
+            writeln!(f, "\nconflicts: {}", occurred(&total.aborts))?;
         }
         let keys = total.most_conflicted(KEYS_SHOWN);
         if !keys.is_empty() {

@@ -86,8 +86,12 @@ where
 /// # Errors
 /// [`Error::Directory`] if there is none, [`Error::Manifest`] if it is not one, [`Error::Io`].
 pub fn read_manifest(dir: &Path) -> Result<Manifest, Error> {
-    let what = "it holds no manifest, so it is no snapshot, or one whose export was interrupted";
-    let bytes = read_list(&dir.join(MANIFEST))?.ok_or(Error::Directory { path: dir.to_owned(), what })?;
+    let missing = || {
+        let there = "it holds no manifest, so it is no snapshot, or one whose export was interrupted";
+        let what = if dir.is_dir() { there } else { "there is no such directory" };
+        Error::Directory { path: dir.to_owned(), what }
+    };
+    let bytes = read_list(&dir.join(MANIFEST))?.ok_or_else(missing)?;
     Manifest::decode(bytes).map_err(Error::Manifest)
 }
 

@@ -1,7 +1,7 @@
 //! Where the tree's records stand in a store: under one reserved prefix, behind every key that a state may have.
 //!
 //! ```text
-//! ff ff 'M'                                    which versions the tree has
+//! ff ff 'M'                                    which versions the tree has, and the newest root
 //! ff ff 'N' version  nibbles  path             a node (version big-endian; the path padded to whole bytes with 0)
 //! ff ff 'R'                                    how far a restore has come, or that it is complete
 //! ff ff 'S' version                            the nodes that no root from this version on needs

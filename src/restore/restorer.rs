@@ -6,7 +6,7 @@ use super::hash::Hash;
 use super::manifest::Manifest;
 use super::pipe::Pipe;
 use super::spine::Records;
-use super::stores::{Job, Position, Stores, Target, chunk_job, last_job, resume, stores, target, write};
+use super::stores::{Job, New, Position, Stores, Target, chunk_job, last_job, resume, stores, target, write};
 use crate::kv::KvStore;
 use crate::sync::{Arc, AtomicU64, Ordering};
 use bytes::Bytes;
@@ -28,7 +28,10 @@ const LIMIT: u32 = 1 << 30;
 /// * After a failure or a stop at any moment, [`open`](Self::open) goes on where the store says.
 ///
 /// Nobody else may write to the stores meanwhile. Dropped, it waits until what is being written is.
-/// Memory is bounded by a few times the size of a chunk and does not grow with the state. [`Exporter`](super::Exporter) has an example.
+/// Memory is bounded by the size of a chunk, and does not grow with the state but for the manifest's 104 bytes a chunk: two
+/// chunks are on their way at once, and one comes to some ten times its size where entries are small, as entries, hashes, nodes
+/// and batch. What the stores keep comes on top (`kv::RedbOptions` says how much, for the embedded one).
+/// [`Exporter`](super::Exporter) has an example.
 #[derive(Debug)]
 pub struct Restorer<S: KvStore<Key = Bytes, Value = Bytes>> {
     stores: Stores<S>,
@@ -141,10 +144,9 @@ impl<S: KvStore<Key = Bytes, Value = Bytes>> Restorer<S> {
     /// stores; the restorer has failed, and answers [`Error::Failed`] from then on.
     pub fn add_chunk(&mut self, index: u32, file: Bytes) -> Result<(), Error> {
         self.alive()?;
-        let (entries, nodes, position) =
-            self.verified(index, file).map_err(|cause| Error::Chunk { chunk: index, cause })?;
+        let (new, position) = self.verified(index, file).map_err(|cause| Error::Chunk { chunk: index, cause })?;
         let began = Instant::now();
-        let job = chunk_job(&self.stores, self.root, &position, &entries, &nodes);
+        let job = chunk_job(&self.stores, self.root, &position, new);
         let sent = self.writer.pipe.submit(job);
         self.times.waiting += began.elapsed();
         sent.map_err(|error| self.fail(error))?;
@@ -195,8 +197,8 @@ impl<S: KvStore<Key = Bytes, Value = Bytes>> Restorer<S> {
         Ok((restored, stores))
     }
 
-    /// What verifying chunk `index` comes to: its entries, the nodes it finishes, and where the restore stands then.
-    fn verified(&mut self, index: u32, file: Bytes) -> Result<(Vec<(Bytes, Bytes)>, Records, Position), ChunkFault> {
+    /// What verifying chunk `index` comes to: its entries and the nodes it finishes, and where the restore stands then.
+    fn verified(&mut self, index: u32, file: Bytes) -> Result<(New, Position), ChunkFault> {
         let next = self.position.chunks;
         let listed = self.manifest.chunk(index).ok_or(ChunkFault::Unknown)?;
         if index < next || self.position.complete {
@@ -231,7 +233,7 @@ impl<S: KvStore<Key = Bytes, Value = Bytes>> Restorer<S> {
             return Err(ChunkFault::NotAsListed("its ends"));
         }
         let position = Position { complete: false, chunks: next + 1, spine: verified.spine };
-        Ok((chunk.entries, verified.nodes, position))
+        Ok((New { entries: chunk.entries, nodes: verified.nodes }, position))
     }
 
     /// Whether anything may still be done.

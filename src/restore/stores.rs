@@ -46,6 +46,13 @@ pub(super) struct Job {
     batches: Vec<WriteBatch<Bytes, Bytes>>,
 }
 
+/// What a chunk, or the end, adds to a state. One store of a target at most holds entries, and one nodes.
+#[derive(Debug, Default)]
+pub(super) struct New {
+    pub(super) entries: Vec<(Bytes, Bytes)>,
+    pub(super) nodes: Records,
+}
+
 /// All of a target's stores, in the order in which they are written.
 pub(super) type Stores<S> = Arc<Vec<Part<S>>>;
 
@@ -104,11 +111,11 @@ impl<S: KvStore<Key = Bytes, Value = Bytes>> Part<S> {
         (layout::RESTORE, progress.encode())
     }
 
-    /// What of a chunk, or of the end, belongs into this store, with how far it has come then.
-    fn batch(&self, entries: &[(Bytes, Bytes)], nodes: &Records, progress: (Bytes, Bytes)) -> WriteBatch<Bytes, Bytes> {
-        let entries = entries.iter().filter(|_| self.parts.values());
-        let nodes = nodes.iter().filter(|_| self.parts.tree());
-        let writes = entries.chain(nodes).cloned().chain([progress]);
+    /// What of a chunk, or of the end, belongs into this store, taken out of what there is, with how far it has come then.
+    fn batch(&self, new: &mut New, progress: (Bytes, Bytes)) -> WriteBatch<Bytes, Bytes> {
+        let entries = if self.parts.values() { std::mem::take(&mut new.entries) } else { Vec::new() };
+        let nodes = if self.parts.tree() { std::mem::take(&mut new.nodes) } else { Vec::new() };
+        let writes = entries.into_iter().chain(nodes).chain([progress]);
         writes.map(|(key, value)| (key, Op::Put(value))).collect()
     }
 }
@@ -139,17 +146,11 @@ where
 }
 
 /// The batches of a chunk that leads to `position`.
-pub(super) fn chunk_job<S>(
-    stores: &Stores<S>,
-    root: Hash,
-    position: &Position,
-    entries: &[(Bytes, Bytes)],
-    nodes: &Records,
-) -> Job
+pub(super) fn chunk_job<S>(stores: &Stores<S>, root: Hash, position: &Position, mut new: New) -> Job
 where
     S: KvStore<Key = Bytes, Value = Bytes>,
 {
-    let batch = |part: &Part<S>| part.batch(entries, nodes, part.progress(root, position));
+    let batch = |part: &Part<S>| part.batch(&mut new, part.progress(root, position));
     Job { chunk: position.chunks.checked_sub(1), batches: stores.iter().map(batch).collect() }
 }
 
@@ -160,8 +161,9 @@ where
 {
     let spine = Spine { leaves: position.spine.leaves, ..Spine::new(position.spine.version) };
     let end = Position { complete: true, chunks: position.chunks, spine };
-    nodes.push(first_version(end.spine.version));
-    let batch = |part: &Part<S>| part.batch(&[], &nodes, part.progress(root, &end));
+    nodes.push(first_version(end.spine.version, root));
+    let mut new = New { nodes, ..New::default() };
+    let batch = |part: &Part<S>| part.batch(&mut new, part.progress(root, &end));
     Job { chunk: None, batches: stores.iter().map(batch).collect() }
 }
 

@@ -8,7 +8,7 @@ use super::node::{Leaf, Node};
 use super::progress::Progress;
 use super::proof::Proof;
 use super::spine::{Records, Spine};
-use super::update::{Change, Output, Update, read};
+use super::update::{Change, Output, Update, damaged, read};
 use super::walk::Leaves;
 use super::witness::Witness;
 use crate::kv::{KvRead, Op, WriteBatch};
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 /// The format of the tree's records.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// So many lists of stale nodes are cleared by one update at most: a tree whose `keep` shrinks does so over some blocks.
 const LISTS: usize = 16;
 
@@ -64,6 +64,8 @@ pub struct StateTree<R> {
 struct Versions {
     oldest: u64,
     latest: u64,
+    /// The newest root: what its record must come to, which no parent says.
+    root: Hash,
 }
 
 /// The next version of a tree.
@@ -97,7 +99,7 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> StateTree<R> {
     /// The versions whose root can be asked for, from the oldest kept on, but for those left out; `None` for a state without
     /// a tree.
     pub fn versions(&self) -> Option<RangeInclusive<u64>> {
-        self.versions.map(|Versions { oldest, latest }| oldest..=latest)
+        self.versions.map(|Versions { oldest, latest, .. }| oldest..=latest)
     }
 
     /// The newest version, or `version` if it can be asked for: if it is kept, and was not left out.
@@ -105,7 +107,7 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> StateTree<R> {
     /// # Errors
     /// [`Error::NoTree`], [`Error::NoVersion`], [`Error::Read`].
     pub fn version(&self, version: Option<u64>) -> Result<u64, Error> {
-        let Versions { oldest, latest } = self.versions.ok_or(Error::NoTree)?;
+        let Versions { oldest, latest, .. } = self.versions.ok_or(Error::NoTree)?;
         let there = |version| self.state.get(&layout::node(version, &Hash::EMPTY, 0)).map(|root| root.is_some());
         match version.unwrap_or(latest) {
             version if version == latest || (oldest..latest).contains(&version) && there(version)? => Ok(version),
@@ -151,14 +153,15 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> StateTree<R> {
         if let Some((key, _)) = block.iter().find(|(key, _)| layout::is_reserved(key)) {
             return Err(Error::Reserved(key.clone()));
         }
-        let Some(Versions { oldest, latest }) = self.versions else { return self.plant(block, version) };
+        let Some(Versions { oldest, latest, .. }) = self.versions else { return self.plant(block, version) };
         if version <= latest {
             return Err(Error::NotAfter { version, latest });
         }
         let root = self.root_node(latest)?;
         let changes = changes(block);
         let (root, output) = Update { state: &self.state, version }.run(latest, &root, &changes)?;
-        let kept = Versions { oldest: oldest.max(version.saturating_sub(keep.saturating_sub(1))), latest: version };
+        let oldest = oldest.max(version.saturating_sub(keep.saturating_sub(1)));
+        let kept = Versions { oldest, latest: version, root };
         let records = self.records(&kept, output)?;
         Ok(TreeUpdate { root, records })
     }
@@ -183,7 +186,7 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> StateTree<R> {
         let mut nodes = Records::new();
         leaves(entries.into_iter().collect()).into_iter().for_each(|leaf| spine.push(leaf, &mut nodes));
         let root = spine.close(&mut nodes);
-        let kept = Versions { oldest: version, latest: version };
+        let kept = Versions { oldest: version, latest: version, root };
         Ok(TreeUpdate { root, records: self.records(&kept, Output { nodes, stale: Vec::new() })? })
     }
 
@@ -210,7 +213,13 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> StateTree<R> {
 
     fn root_node(&self, version: u64) -> Result<Node, Error> {
         self.version(Some(version))?;
-        read(&self.state, version, &Hash::EMPTY, 0)
+        let node = read(&self.state, version, &Hash::EMPTY, 0)?;
+        match self.versions {
+            Some(Versions { latest, root, .. }) if version == latest && node.hash() != root => {
+                Err(damaged(&Hash::EMPTY, 0))
+            }
+            _ => Ok(node),
+        }
     }
 
     /// The leaves of a version that come after `after`, in the order of their paths.
@@ -242,22 +251,22 @@ where
 }
 
 /// What to do with the tree's records when a restore ends.
-pub(super) fn first_version(version: u64) -> (Bytes, Bytes) {
-    (layout::VERSIONS, Versions { oldest: version, latest: version }.encode())
+pub(super) fn first_version(version: u64, root: Hash) -> (Bytes, Bytes) {
+    (layout::VERSIONS, Versions { oldest: version, latest: version, root }.encode())
 }
 
 impl Versions {
     fn encode(&self) -> Bytes {
         let mut record = Writer::default();
-        record.u8(FORMAT).u64(self.oldest).u64(self.latest);
+        record.u8(FORMAT).u64(self.oldest).u64(self.latest).hash(&self.root);
         record.done()
     }
 
     fn decode(record: Bytes) -> Result<Self, Malformed> {
         let mut record = Reader::new(record);
-        let (format, oldest, latest) = (record.u8()?, record.u64()?, record.u64()?);
+        let (format, oldest, latest, root) = (record.u8()?, record.u64()?, record.u64()?, record.hash()?);
         record.end()?;
-        if format == FORMAT && oldest <= latest { Ok(Self { oldest, latest }) } else { Err(Malformed) }
+        if format == FORMAT && oldest <= latest { Ok(Self { oldest, latest, root }) } else { Err(Malformed) }
     }
 }
 

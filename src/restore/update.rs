@@ -2,7 +2,8 @@
 //!
 //! `jmt` inserts one key after another and hashes the path anew for each; here a node on many paths is hashed once, and
 //! subtrees are worked on in parallel. The result is the same tree (`tests/it/restore/tree.rs` compares). A subtree that
-//! the changes leave as it was keeps its records, whatever was written into it.
+//! the changes leave as it was keeps its records, whatever was written into it. What a node's record says is compared with
+//! its hash before anything is made of it, so that damage is an error and no wrong root.
 
 use super::error::Error;
 use super::hash::Hash;
@@ -105,6 +106,7 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> Update<'_, R> {
                 output.stale.push(layout::node(child.version, &path, depth));
                 Ok(self.create(depth, &leaves, output))
             }
+            Node::Inner(inner) if inner.hash() != child.hash => Err(damaged(&path, depth)),
             Node::Inner(inner) => {
                 let subtrees = self.apply_below(depth, &inner, changes, output)?;
                 if subtrees.iter().all(|(_, subtree)| matches!(subtree, Subtree::Unchanged)) {
@@ -195,11 +197,13 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> Update<'_, R> {
                     return Ok(Subtree::Leaf(leaf));
                 }
                 let (version, path) = (child.version, path.with_nibble(depth, nibble));
-                let Node::Leaf(leaf) = read(self.state, version, &path, depth + 1)? else {
-                    return Err(damaged(&path, depth + 1));
+                return match read(self.state, version, &path, depth + 1)? {
+                    Node::Leaf(leaf) if leaf.hash == child.hash => {
+                        output.stale.push(layout::node(version, &path, depth + 1));
+                        Ok(Subtree::Leaf(leaf))
+                    }
+                    _ => Err(damaged(&path, depth + 1)),
                 };
-                output.stale.push(layout::node(version, &path, depth + 1));
-                return Ok(Subtree::Leaf(leaf));
             }
             _ => {}
         }

@@ -2,7 +2,8 @@
 //!
 //! Verdicts come from statistics and results, never from time: a hand-shake that does not come ends the test.
 
-use cachekv::executor::{Aborts, BlockExecutor, BlockOutput, BlockStats, Options, Vm, execute_sequentially};
+use crate::timeline;
+use cachekv::executor::{Aborts, BlockExecutor, BlockOutput, BlockStats, Config, Options, Vm, execute_sequentially};
 use cachekv::kv::{KvStore, MemSnapshot, MemStore};
 use cachekv::multiversion::{MergeOperator, TxView, ViewError};
 use parking_lot::{Condvar, Mutex};
@@ -99,7 +100,14 @@ pub struct Shake {
 }
 
 /// Two workers: one is held in the writer while the other runs the observer.
-pub static TWO: LazyLock<BlockExecutor> = LazyLock::new(|| BlockExecutor::new(2).unwrap());
+pub static TWO: LazyLock<BlockExecutor> = LazyLock::new(|| sharing(2));
+
+/// An executor of so many threads that all work from a block's begin, however short its transactions are.
+pub fn sharing(threads: usize) -> BlockExecutor {
+    let mut config = Config::default();
+    (config.threads, config.shared_from) = (threads, Duration::ZERO);
+    BlockExecutor::with_config(config).unwrap()
+}
 
 pub fn base(entries: &[(Key, Value)]) -> MemSnapshot<Key, Value> {
     MemStore::from_iter(entries.iter().copied()).snapshot().unwrap()
@@ -145,8 +153,9 @@ pub fn race_shaken(
         }
         ControlFlow::Continue(())
     };
-    let options = Options { on_commit: Some(&mut hook), ..Options::default() };
+    let options = Options { on_commit: Some(&mut hook), record: true, ..Options::default() };
     let done = TWO.execute_with(&base(entries), &block(&shake), &Acts, options).unwrap();
+    timeline::check(&done.stats, 3, 2);
     assert_eq!((&done.outputs, &done.batch), (&expected.outputs, &expected.batch), "as one after the other");
     assert_eq!(done.stats.executions, 3 + done.stats.aborts.total());
     done.stats

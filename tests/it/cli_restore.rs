@@ -201,6 +201,8 @@ fn what_cannot_be_restored_is_refused() {
     fs::remove_file(dir.path().join("snap/manifest")).unwrap();
     let said = refused(dir.path(), &format!("snapshot restore --from snap --db x --root {root}"), 2);
     assert!(said.contains("no manifest"), "{said}");
+    let said = refused(dir.path(), &format!("snapshot restore --from nowhere --db x --root {root}"), 2);
+    assert!(said.contains("nowhere: there is no such directory"), "{said}");
     refused(dir.path(), "snapshot export --db nowhere --out x", 3);
 }
 

@@ -65,8 +65,7 @@ fn run(parts: &[Part], view: &View<'_>) -> Answer {
     Ok(vec![sum])
 }
 
-static EXECUTORS: LazyLock<Vec<BlockExecutor>> =
-    LazyLock::new(|| [1, 2, 4, 8].map(|threads| BlockExecutor::new(threads).unwrap()).into());
+static EXECUTORS: LazyLock<Vec<BlockExecutor>> = LazyLock::new(|| [1, 2, 4, 8].map(crate::acts::sharing).into());
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]

@@ -5,7 +5,7 @@ use crate::evm_oracle::{self, FinalState};
 use cachekv::evm::{
     Block, BlockFiles, BlockInput, Codes, StateKey, StateValue, TxOutput, accounts, receipts, store, verify,
 };
-use cachekv::executor::{BlockExecutor, BlockOutput, execute_sequentially};
+use cachekv::executor::{BlockOutput, execute_sequentially};
 use cachekv::kv::KvStore;
 use std::path::Path;
 
@@ -38,7 +38,7 @@ fn read(folder: &Path, codes: &mut Option<Codes>) -> BlockInput {
 #[test]
 fn the_blocks_execute_as_their_headers_say() {
     let Some(folder) = evm_oracle::folder() else { return };
-    let executors = [1, 2, 4].map(|threads| BlockExecutor::new(threads).unwrap());
+    let executors = [1, 2, 4].map(crate::acts::sharing);
     let (mut codes, mut executed) = (None, 0);
     let folders = evm_oracle::blocks(&folder);
     for folder in &folders {

@@ -20,7 +20,7 @@ fn increment(key: Key) -> Act {
 
 /// An executor that looks ahead as far as it may.
 fn threads(threads: usize) -> BlockExecutor {
-    BlockExecutor::new(threads).unwrap()
+    crate::acts::sharing(threads)
 }
 
 #[test]
@@ -56,6 +56,7 @@ fn one_thread_runs_everything_once_and_validates_nothing() {
 #[test]
 fn a_run_ahead_of_nothing_is_one_of_one() {
     let mut config = Config::default();
+    config.shared_from = std::time::Duration::ZERO;
     (config.threads, config.run_ahead) = (4, 0);
     let executor = BlockExecutor::with_config(config).unwrap();
     let block: Vec<Act> = (0..50).map(|_| increment(1)).collect();
@@ -69,6 +70,7 @@ fn the_width_of_the_window_is_told() {
     let block: Vec<Act> = (0..50).map(|_| increment(1)).collect();
     let windows = |window| {
         let mut config = Config::default();
+        config.shared_from = std::time::Duration::ZERO;
         (config.threads, config.run_ahead, config.window) = (3, 5, window);
         BlockExecutor::with_config(config).unwrap().execute(&base(&BASE), &block, &Acts).unwrap().stats.windows
     };

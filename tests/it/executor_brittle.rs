@@ -194,7 +194,7 @@ fn a_panic_at_any_use_of_a_key_or_value_ends_the_block_and_no_more() {
     for threads in [1, 2, 4] {
         finishes("a block", move || {
             let case = Case::new();
-            let executor = BlockExecutor::new(threads).unwrap();
+            let executor = crate::acts::sharing(threads);
             let execute = |case: &Case| case.execute(&executor);
             let uses = case.uses(execute);
             assert!(uses > 200, "{uses}");

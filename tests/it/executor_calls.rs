@@ -1,9 +1,7 @@
 //! Calling the executor: from inside a transaction, from several threads, with a switch and a deadline.
 
 use crate::acts::*;
-use cachekv::executor::{
-    BlockExecutor, BlockResult, CancelToken, Cause, Commit, Elsewhere, Options, Vm, execute_sequentially,
-};
+use cachekv::executor::{BlockResult, CancelToken, Cause, Commit, Elsewhere, Options, Vm, execute_sequentially};
 use cachekv::kv::Op;
 use cachekv::multiversion::{NoMerge, TxView, ViewError};
 use rayon::prelude::*;
@@ -61,7 +59,7 @@ fn a_block_beyond_counting_is_refused() {
 
 #[test]
 fn no_worker_sleeps_through_the_end_of_a_block() {
-    let executor = BlockExecutor::new(8).unwrap();
+    let executor = crate::acts::sharing(8);
     let (block, snapshot) = (increments(1), base(&[]));
     for _ in 0..20_000 {
         assert_eq!(executor.execute(&snapshot, &block, &Acts).unwrap().committed, 1);
@@ -71,7 +69,7 @@ fn no_worker_sleeps_through_the_end_of_a_block() {
 #[test]
 fn a_transaction_may_use_rayon() {
     for threads in [1, 2, 4] {
-        let executor = BlockExecutor::new(threads).unwrap();
+        let executor = crate::acts::sharing(threads);
         let block: Vec<Act> = (0..40)
             .map(|_| {
                 act(|view| {
@@ -91,7 +89,7 @@ fn a_transaction_may_use_rayon() {
 #[test]
 fn a_transaction_may_execute_a_block() {
     for threads in [1, 2] {
-        let executor = Arc::new(BlockExecutor::new(threads).unwrap());
+        let executor = Arc::new(crate::acts::sharing(threads));
         let inner = Arc::clone(&executor);
         let nested = act(move |view| {
             let done = inner.execute(&base(&[]), &increments(5), &Acts).unwrap();
@@ -117,7 +115,7 @@ fn the_hook_may_execute_a_block() {
 
 #[test]
 fn several_threads_may_execute_blocks_at_once() {
-    let executor = BlockExecutor::new(2).unwrap();
+    let executor = crate::acts::sharing(2);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -132,7 +130,7 @@ fn several_threads_may_execute_blocks_at_once() {
 
 #[test]
 fn blocks_may_be_executed_from_rayon_jobs() {
-    let executor = BlockExecutor::new(2).unwrap();
+    let executor = crate::acts::sharing(2);
     (0..12).into_par_iter().for_each(|_| {
         assert_eq!(executor.execute(&base(&[]), &increments(10), &Acts).unwrap().committed, 10);
     });
@@ -144,7 +142,7 @@ fn cancelled_before_it_begins_a_block_commits_nothing() {
         let token = CancelToken::new();
         token.cancel();
         let options = Options { cancel: Some(token), ..Options::default() };
-        let executor = BlockExecutor::new(threads).unwrap();
+        let executor = crate::acts::sharing(threads);
         let error = executor.execute_with(&base(&[]), &increments(10), &Acts, options).unwrap_err();
         assert_eq!((&error.cause, error.committed.committed, error.committed.batch.len()), (&Cause::Cancelled, 0, 0));
         assert!(executor.execute(&base(&[]), &increments(10), &Acts).is_ok());
@@ -171,7 +169,7 @@ fn cancelled_in_the_middle_a_block_keeps_its_prefix() {
             ControlFlow::Continue(())
         };
         let options = Options { cancel: Some(token), on_commit: Some(&mut hook), ..Options::default() };
-        let executor = BlockExecutor::new(threads).unwrap();
+        let executor = crate::acts::sharing(threads);
         let block: Vec<Act> = increments(10).into_iter().chain([act(loops)]).collect();
         let error = executor.execute_with(&base(&[]), &block, &Acts, options).unwrap_err();
         assert_eq!((&error.cause, error.committed.committed), (&Cause::Cancelled, 10));
@@ -201,7 +199,7 @@ fn cancelled_by_another_thread_while_all_its_transactions_loop_a_block_returns()
                 switch.cancel();
             });
             let options = Options { cancel: Some(token), ..Options::default() };
-            let executor = BlockExecutor::new(threads).unwrap();
+            let executor = crate::acts::sharing(threads);
             let error = executor.execute_with(&base(&[]), &block, &Acts, options).unwrap_err();
             assert_eq!((&error.cause, error.committed.committed), (&Cause::Cancelled, 0));
         });
@@ -248,7 +246,7 @@ fn a_deadline_ends_a_block_whose_every_worker_is_in_a_transaction() {
     for threads in [1, 2] {
         let deadline = Some(Instant::now() + Duration::from_millis(30));
         let block: Vec<Act> = [increment()].into_iter().chain((0..4).map(|_| act(loops))).collect();
-        let executor = BlockExecutor::new(threads).unwrap();
+        let executor = crate::acts::sharing(threads);
         let options = Options { deadline, ..Options::default() };
         let error = executor.execute_with(&base(&[]), &block, &Acts, options).unwrap_err();
         assert_eq!(error.cause, Cause::Deadline { waiting_for: None });

@@ -1,7 +1,7 @@
 //! Transactions that are executed elsewhere.
 
 use crate::acts::*;
-use cachekv::executor::{BlockExecutor, Cause, Elsewhere, Options, ResolveError};
+use cachekv::executor::{Cause, Elsewhere, Options, ResolveError};
 use cachekv::kv::Op;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ type Places = Elsewhere<Key, Value>;
 
 #[expect(clippy::result_large_err, reason = "it is taken apart at once")]
 fn run(threads: usize, places: &Places, block: &[Act], within: Duration) -> Result<Output, (Cause<Failure>, Output)> {
-    let executor = BlockExecutor::new(threads).unwrap();
+    let executor = crate::acts::sharing(threads);
     let options =
         Options { elsewhere: Some(places.clone()), deadline: Some(Instant::now() + within), ..Options::default() };
     executor.execute_with(&base(&[(1, 10), (2, 20)]), block, &Acts, options).map_err(|e| (e.cause, e.committed))

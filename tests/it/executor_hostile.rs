@@ -15,8 +15,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 /// Kept: hostile blocks and others follow each other on one pool.
-static EXECUTORS: LazyLock<Vec<BlockExecutor>> =
-    LazyLock::new(|| [1, 2, 4].map(|threads| BlockExecutor::new(threads).unwrap()).into());
+static EXECUTORS: LazyLock<Vec<BlockExecutor>> = LazyLock::new(|| [1, 2, 4].map(crate::acts::sharing).into());
 
 const LEN: usize = 12;
 /// Keys from here on are the hostile transaction's.

@@ -17,8 +17,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-static EXECUTORS: LazyLock<Vec<BlockExecutor>> =
-    LazyLock::new(|| [1, 2, 4].map(|threads| BlockExecutor::new(threads).unwrap()).into());
+static EXECUTORS: LazyLock<Vec<BlockExecutor>> = LazyLock::new(|| [1, 2, 4].map(crate::acts::sharing).into());
 
 const READS: [Call; 3] = [Call::Read, Call::Scan, Call::Step];
 
@@ -186,7 +185,7 @@ fn a_chain_of_blocks_goes_on_over_flushes_that_fail() {
 #[test]
 fn while_a_read_is_slow_the_others_are_executed() {
     const LEN: u32 = 20;
-    let executor = BlockExecutor::new(2).unwrap();
+    let executor = crate::acts::sharing(2);
     let balances: BTreeMap<u32, i64> = (0..LEN).map(|key| (key, 10)).collect();
     for nth in 1..LEN as usize {
         let store = Faulty::new(MemStore::from_iter(balances.clone()));

@@ -83,6 +83,9 @@ mod merge;
 mod oracle;
 /// Panics in user code, wherever it is called.
 mod panics;
+/// A recorded block as a page and as a trace.
+#[cfg(feature = "cli")]
+mod picture;
 /// The embedded store: opening, durability, damage.
 #[cfg(feature = "redb")]
 mod redb;
@@ -94,6 +97,8 @@ mod remote;
 mod restore;
 /// Transactions that compute what they write from what they read.
 mod script;
+/// What each worker did and when, against the statistics.
+mod timeline;
 /// A state that cannot read one key.
 mod unreadable;
 /// One answer wherever a key lives.

@@ -2,7 +2,7 @@
 //! transaction's own.
 
 use crate::acts::*;
-use cachekv::executor::{BlockExecutor, Options};
+use cachekv::executor::Options;
 use cachekv::kv::Op;
 use cachekv::multiversion::ViewError;
 
@@ -286,7 +286,7 @@ fn operands_not_yet_committed_resolve_where_they_are_read() {
             Ok(vec![of(view.get(&1)?), walked])
         }),
     ];
-    let done = BlockExecutor::new(2).unwrap().execute(&base(&BASE), &block, &Acts).unwrap();
+    let done = crate::acts::sharing(2).execute(&base(&BASE), &block, &Acts).unwrap();
     assert_eq!((&done.outputs[2], done.stats.aborts.total()), (&vec![21, 42], 0));
 }
 

@@ -1,7 +1,7 @@
 //! Point reads: what they depend on, and that they repeat.
 
 use crate::acts::*;
-use cachekv::executor::{BlockExecutor, Cause, Options};
+use cachekv::executor::{Cause, Options};
 use cachekv::kv::Op;
 use cachekv::multiversion::ViewError;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -319,7 +319,7 @@ fn a_writer_dooms_those_who_have_read_before_anything_commits() {
             Ok(vec![])
         }),
     ];
-    let done = BlockExecutor::new(3).unwrap().execute(&base(&BASE), &block, &Acts).unwrap();
+    let done = crate::acts::sharing(3).execute(&base(&BASE), &block, &Acts).unwrap();
     assert_eq!((done.outputs[2].clone(), done.stats.executions), (vec![11], 5));
     read_falls(done.stats.aborts);
 }

@@ -3,6 +3,7 @@
 use crate::chain::ACCOUNTS;
 use crate::failure::EXIT_STATUS;
 use crate::kind::Kind;
+use crate::picture::PictureArgs;
 use crate::shards::fleet::ShardsArgs;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -18,6 +19,7 @@ Examples:
   cachekv run --workload hotkey                  everybody adds to one counter, and nobody conflicts
   cachekv run --accounts 2 --db /tmp/two.redb    nothing but conflicts
   cachekv run --json --blocks 10 | jq .total     one JSON document
+  cachekv run --report block.html                a picture of the slowest block, for any browser
   cachekv run --shards local:2 --work 100        over two shards, processes that are started and stopped with it
   cachekv run --state-root --db it.redb          with a Merkle root of the state after every block
 
@@ -92,6 +94,8 @@ pub(crate) struct Run {
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) picture: PictureArgs,
     #[command(flatten)]
     pub(crate) shards: ShardsArgs,
 }

@@ -8,6 +8,7 @@
 //! All blocks are looked at, also after one that is wrong; what cannot be read ends the command.
 
 use crate::failure::{EXIT_STATUS, Failure};
+use crate::picture::{PictureArgs, Slowest};
 use crate::shards::ethereum::{Blocks, MACHINE, accesses, numbered};
 use crate::shards::fleet::{Fleet, NotDone, ShardsArgs, Tally};
 use crate::shards::signals::asked_to_end;
@@ -15,7 +16,7 @@ use cachekv::evm::{
     Accounts, Block, BlockFiles, BlockInput, Codes, Error, StateKey, StateValue, TxOutput, accounts as accounts_of,
     receipts, store, verify,
 };
-use cachekv::executor::{BlockError, BlockExecutor, BlockOutput, Cause, execute_sequentially};
+use cachekv::executor::{BlockError, BlockExecutor, BlockOutput, BlockStats, Cause, Options, execute_sequentially};
 use cachekv::kv::KvStore;
 use cachekv::report::{Align, Table, grouped, grouped_decimal};
 use serde::Serialize;
@@ -33,6 +34,7 @@ Examples:
   cachekv evm blocks/12459406            one block
   cachekv evm blocks                     all blocks in a folder
   cachekv evm --threads 4 --json blocks  one JSON document
+  cachekv evm --report block.html blocks a picture of the slowest block, for any browser
   cachekv evm --shards local:2 blocks    over two shards, too: processes that are started and stopped with it
 
 A folder of a block holds block.json (the answer to eth_getBlockByNumber with full transactions) and pre_state.json (the
@@ -61,6 +63,8 @@ pub(crate) struct EvmArgs {
     /// Print one JSON document instead of a table
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    picture: PictureArgs,
     #[command(flatten)]
     shards: ShardsArgs,
 }
@@ -112,10 +116,17 @@ impl ReadArgs {
 pub(crate) fn run(args: &EvmArgs) -> Result<String, Failure> {
     let executor = BlockExecutor::new(args.threads.try_into().unwrap_or(usize::MAX))
         .map_err(|error| Failure::System(format!("no threads to work with ({error}): ask for less with --threads")))?;
-    let mut rows = Vec::new();
+    args.picture.check()?;
+    let (mut rows, mut slowest) = (Vec::new(), Slowest::default());
+    let mut note = |block: &Block, fleet: Option<&Fleet<Blocks>>| -> Result<(), Failure> {
+        let (row, stats) = measure(block, &executor, args, fleet)?;
+        rows.push(row);
+        stats.into_iter().for_each(|stats| slowest.note(block.input().header.number, stats));
+        Ok(())
+    };
     let mut tally = None;
     if args.shards.shards.is_empty() {
-        args.read.blocks(&args.paths, |block| Ok(rows.push(measure(&block, &executor, args.rounds, None)?)))?;
+        args.read.blocks(&args.paths, |block| note(&block, None))?;
     } else {
         let mut blocks = Vec::new();
         args.read.blocks(&args.paths, |block| Ok(blocks.push(Arc::new(block))))?;
@@ -125,7 +136,7 @@ pub(crate) fn run(args: &EvmArgs) -> Result<String, Failure> {
         let fleet = args.shards.start(Blocks::of(blocks.iter().cloned()), MACHINE, args.threads, &more)?;
         let ending = asked_to_end()?;
         for block in blocks.iter().take_while(|_| !ending.load(Ordering::Relaxed)) {
-            rows.push(measure(block, &executor, args.rounds, fleet.as_ref())?);
+            note(block, fleet.as_ref())?;
         }
         tally = fleet.as_ref().map(Fleet::tally);
     }
@@ -133,11 +144,12 @@ pub(crate) fn run(args: &EvmArgs) -> Result<String, Failure> {
     let (threads, total) = (executor.threads(), total(&rows));
     let outcome = Outcome { command: "evm", threads, rounds: args.rounds, shards: tally, total, rows };
     let text = if args.json { outcome.json()? } else { outcome.text() };
-    match outcome.wrong() {
+    let drawn = slowest.write(&args.picture, "Ethereum mainnet", name_key);
+    match outcome.wrong().map(Failure::Wrong).or(drawn.err()) {
         None => Ok(text),
-        Some(words) => {
+        Some(failure) => {
             crate::print(&text)?;
-            Err(Failure::Wrong(words))
+            Err(failure)
         }
     }
 }
@@ -196,15 +208,17 @@ fn unreadable(error: Error) -> Failure {
 }
 
 type Output = BlockOutput<StateKey, StateValue, TxOutput>;
+type Stats = BlockStats<StateKey>;
 type Ended = Box<BlockError<StateKey, StateValue, TxOutput, Error>>;
 
-/// Executes `block` in both ways as often as asked for; every execution is checked, the fastest counts.
+/// Executes `block` in every way as often as asked for; every execution is checked, the fastest counts. What that took is
+/// told beside the row.
 fn measure(
     block: &Block,
     executor: &BlockExecutor,
-    rounds: u64,
+    args: &EvmArgs,
     fleet: Option<&Fleet<Blocks>>,
-) -> Result<Row, Failure> {
+) -> Result<(Row, Option<Stats>), Failure> {
     let sent = fleet.map(|fleet| Ok::<_, Failure>((fleet, numbered(block), accesses(block)?))).transpose()?;
     let header = &block.input().header;
     let before = store(&block.input().pre_state).snapshot()?;
@@ -220,18 +234,25 @@ fn measure(
         speed_up: None,
         wrong: None,
     };
-    for _ in 0..rounds {
+    let mut best: Option<Stats> = None;
+    for _ in 0..args.rounds {
         let began = Instant::now();
         let one = execute_sequentially(&before, block.transactions(), block, None);
         let sequential = began.elapsed();
         let began = Instant::now();
-        let many = executor.execute(&before, block.transactions(), block);
+        let options = Options { record: args.picture.records(header.number), ..Options::default() };
+        let many = executor.execute_with(&before, block.transactions(), block, options);
         let parallel = began.elapsed();
         let began = Instant::now();
         let shards = sent.as_ref().map(|(fleet, sent, accesses)| fleet.execute(&before, sent, accesses));
         let sharded = shards.is_some().then(|| began.elapsed());
         match checked(block, one, many, shards) {
-            Ok(executions) => row.note(sequential, parallel, sharded, executions),
+            Ok(stats) => {
+                row.note(sequential, parallel, sharded, stats.executions);
+                if best.as_ref().is_none_or(|best| stats.wall < best.wall) {
+                    best = Some(stats);
+                }
+            }
             Err(Failure::Wrong(words)) => {
                 row.wrong = Some(words);
                 break;
@@ -239,10 +260,20 @@ fn measure(
             Err(failure) => return Err(failure),
         }
     }
-    Ok(row)
+    Ok((row, best))
 }
 
-/// How many executions the parallel one took.
+/// A key of the state in words.
+fn name_key(key: &StateKey) -> String {
+    match key {
+        StateKey::Account(address) => format!("account {address}"),
+        StateKey::Contract(address) => format!("contract {address}"),
+        StateKey::Generation(address) => format!("storage of {address}"),
+        StateKey::Slot(address, _, slot) => format!("slot {slot:#x} of {address}"),
+    }
+}
+
+/// What the parallel execution took.
 ///
 /// # Errors
 /// [`Failure::Wrong`] if one of them is not the block, or they differ.
@@ -251,7 +282,7 @@ fn checked(
     one: Result<Output, Ended>,
     many: Result<Output, Ended>,
     shards: Option<Result<Output, NotDone<Blocks>>>,
-) -> Result<u64, Failure> {
+) -> Result<Stats, Failure> {
     let input = block.input();
     let right = |how: &str, done: Result<Output, Failure>| {
         let output = done?;
@@ -260,7 +291,7 @@ fn checked(
     };
     let sequential = right("sequential", one.map_err(|error| ended("sequential", *error)))?;
     let parallel = right("parallel", many.map_err(|error| ended("parallel", *error)))?;
-    let executions = parallel.stats.executions;
+    let stats = parallel.stats.clone();
     equal(input, "parallel", parallel, &sequential)?;
     if let Some(shards) = shards {
         let sharded = shards.map_err(|error| match error {
@@ -269,7 +300,7 @@ fn checked(
         });
         equal(input, "sharded", right("sharded", sharded)?, &sequential)?;
     }
-    Ok(executions)
+    Ok(stats)
 }
 
 /// Whether an execution has left the receipts and the state that it should.

@@ -7,7 +7,7 @@
 //! * `evm`: real Ethereum blocks, with the feature of that name.
 //! * `root`, `prove`, `snapshot`: authenticated state: its root, proofs from it, and copies that are verified.
 //! * `shards`: blocks over several processes.
-//! * `outcome`: what came of it, as a table or as JSON.
+//! * `outcome`: what came of it, as a table or as JSON. `picture`: one of its blocks, drawn.
 
 #![cfg_attr(
     not(test),
@@ -37,6 +37,8 @@ mod kind;
 mod open;
 #[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod outcome;
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+mod picture;
 mod prove;
 #[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod readers;

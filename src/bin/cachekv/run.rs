@@ -15,6 +15,7 @@ use crate::compare::difference;
 use crate::failure::Failure;
 use crate::open::{Opened, open};
 use crate::outcome::{Outcome, Rows};
+use crate::picture::Slowest;
 use crate::readers;
 use crate::shards::fleet::{Fleet, NotDone};
 use crate::shards::signals::asked_to_end;
@@ -22,7 +23,7 @@ use crate::shards::workloads::{MACHINE, Sent, Workloads};
 use crate::workload::{Fault, Labour, Machine, Receipt, Transaction, accesses, block, name_key};
 use bytes::Bytes;
 use cachekv::cachekv::Store;
-use cachekv::executor::{BlockError, BlockExecutor, BlockOutput, Cause, execute_sequentially};
+use cachekv::executor::{BlockError, BlockExecutor, BlockOutput, Cause, Options, execute_sequentially};
 use cachekv::kv::{self, KvRead, KvStore, RedbStore, WriteBatch};
 use cachekv::restore::{Hash, StateTree};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -40,20 +41,31 @@ pub(crate) fn run(args: &Run) -> Result<String, Failure> {
     let fleet = args.shards.start(Workloads, MACHINE, args.threads, &[])?;
     let executor = BlockExecutor::new(args.threads.try_into().unwrap_or(usize::MAX))
         .map_err(|error| Failure::System(format!("no threads to work with ({error}): ask for less with --threads")))?;
+    args.picture.check()?;
     let Opened { store, chain: first, path } = open(args)?;
+    args.picture.check()?; // the store may be what is now in the way
+    args.picture.check_among(first.next(0).height..=first.height.saturating_add(args.blocks))?;
     let machine = Machine { labour: Labour::measured(args.work) };
     let asked_to_end = fleet.as_ref().map(|_| asked_to_end()).transpose()?;
     let engine = fleet.as_ref().map_or(Engine::Here(&executor), Engine::Shards);
     let stop = AtomicBool::new(false);
     let driver = Driver { args, engine, machine: &machine, store: &store, stop, asked_to_end };
     let began = Instant::now();
-    let (last, rows, walks) = driver.run(first)?;
+    let (last, done, walks) = driver.run(first)?;
     let elapsed = began.elapsed();
     // With or without readers: what is left behind has been looked at, and is on the disk.
     readers::walk(&store.parent().snapshot()?)?;
+    let Done { rows, slowest } = done;
     let tally = fleet.as_ref().map(Fleet::tally);
     let outcome = Outcome { first, last, path, threads: executor.threads(), tally, rows, walks, elapsed };
-    if args.json { outcome.json(args) } else { Ok(outcome.text(args)) }
+    let text = if args.json { outcome.json(args)? } else { outcome.text(args) };
+    match slowest.write(&args.picture, &last.workload.to_string(), |key| name_key(key)) {
+        Ok(()) => Ok(text),
+        Err(failure) => {
+            crate::print(&text)?; // the blocks are done all the same
+            Err(failure)
+        }
+    }
 }
 
 /// What the threads of a run share.
@@ -74,6 +86,12 @@ enum Engine<'r> {
     Shards(&'r Fleet<Workloads>),
 }
 
+/// What the blocks came to.
+struct Done {
+    rows: Rows,
+    slowest: Slowest<Bytes>,
+}
+
 /// A block being flushed: its place in the run, and the thread that does it.
 type Flight<'scope> = (u64, ScopedJoinHandle<'scope, Result<Duration, kv::Error>>);
 
@@ -82,7 +100,7 @@ type Executed = BlockOutput<Bytes, Bytes, Receipt>;
 impl Driver<'_> {
     /// Executes the blocks after `first` while readers read. Returns where the chain is then, the figures, and the number
     /// of walks.
-    fn run(&self, first: Chain) -> Result<(Chain, Rows, u64), Failure> {
+    fn run(&self, first: Chain) -> Result<(Chain, Done, u64), Failure> {
         thread::scope(|scope| {
             let rest = Duration::from_millis(self.args.rest);
             let reader = |_| spawn(scope, move || readers::read(self.store, rest, &self.stop));
@@ -95,13 +113,14 @@ impl Driver<'_> {
             for reader in readers {
                 walks += join(reader)??; // before the blocks' own outcome: they end early, well, if a reader fails
             }
-            let (last, rows) = blocks?;
-            Ok((last, rows, walks))
+            let (last, done) = blocks?;
+            Ok((last, done, walks))
         })
     }
 
-    fn blocks<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, first: Chain) -> Result<(Chain, Rows), Failure> {
+    fn blocks<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, first: Chain) -> Result<(Chain, Done), Failure> {
         let mut rows = Rows::new(first.height, self.args.blocks);
+        let mut slowest = Slowest::default();
         let mut chain = first;
         let mut flight: Option<Flight<'scope>> = None;
         let bar = progress(self.args.blocks);
@@ -112,6 +131,7 @@ impl Driver<'_> {
             let next = chain.next(self.args.txns);
             let (sequential, parallel) = self.execute(&chain)?;
             rows.executed(place, &parallel.stats, sequential.stats.wall);
+            slowest.note(next.height, parallel.stats);
             land(flight.take(), &mut rows)?;
             let mut batch = parallel.batch;
             batch.put(Bytes::from_static(chain::KEY), next.encode());
@@ -127,7 +147,7 @@ impl Driver<'_> {
         }
         land(flight, &mut rows)?;
         bar.finish_and_clear();
-        Ok((chain, rows))
+        Ok((chain, Done { rows, slowest }))
     }
 
     fn is_asked_to_end(&self) -> bool {
@@ -140,7 +160,8 @@ impl Driver<'_> {
     {
         let fleet = match self.engine {
             Engine::Here(executor) => {
-                let done = executor.execute(snapshot, block, self.machine);
+                let options = Options { record: self.args.picture.records(height), ..Options::default() };
+                let done = executor.execute_with(snapshot, block, self.machine, options);
                 return done.map_err(|error| ended(height, "parallel", *error));
             }
             Engine::Shards(fleet) => fleet,

@@ -8,8 +8,10 @@
 mod file;
 mod gate;
 mod open;
+mod options;
 mod snapshot;
 mod store;
 
+pub use options::RedbOptions;
 pub use snapshot::{RedbIter, RedbSnapshot};
 pub use store::RedbStore;

@@ -3,6 +3,7 @@
 use super::super::OpenCause;
 use super::file::{Db, ENTRIES, guarded};
 use super::gate::Gate;
+use super::options::RedbOptions;
 use redb::backends::FileBackend;
 use redb::{Database, ReadTransaction, ReadableDatabase, StorageBackend, StorageError, TableDefinition, TableError};
 use std::fs::{self, File, OpenOptions};
@@ -19,14 +20,14 @@ const FORMAT: u64 = 1;
 const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
 
 /// Opens the store at `path`, and makes it if it is not there and `create` says so. The file is as it was if that fails.
-pub(super) fn open(path: &Path, create: bool) -> Result<Db, OpenCause> {
+pub(super) fn open(path: &Path, create: bool, options: RedbOptions) -> Result<Db, OpenCause> {
     if create
         && matches!(fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
-        && let Some(db) = make(path)?
+        && let Some(db) = make(path, options)?
     {
         return Ok(db);
     }
-    let (db, gate) = open_gated(path, create)?;
+    let (db, gate) = open_gated(path, create, options)?;
     gate.pass().map_err(io_cause)?;
     Ok(db)
 }
@@ -34,9 +35,9 @@ pub(super) fn open(path: &Path, create: bool) -> Result<Db, OpenCause> {
 /// Makes a store beside `path` and gives it that name once it is one: whoever is killed meanwhile leaves no file there
 /// that is a store in part, and so none that could not be told from somebody else's. `None` if the name is taken by then,
 /// or the file system has no links.
-fn make(path: &Path) -> Result<Option<Db>, OpenCause> {
+fn make(path: &Path, options: RedbOptions) -> Result<Option<Db>, OpenCause> {
     let (file, beside) = create_beside(path)?;
-    let made = open_file_gated(file, true).and_then(|(db, gate)| {
+    let made = open_file_gated(file, true, options).and_then(|(db, gate)| {
         gate.pass().map_err(io_cause)?;
         Ok(fs::hard_link(&beside, path).is_ok().then_some(db)) // a link, unlike a renaming, replaces nothing
     });
@@ -63,15 +64,17 @@ fn create_beside(path: &Path) -> Result<(File, PathBuf), OpenCause> {
 
 /// Opens the database at `path` behind a gate, and checks that it is a store; makes it one if it holds nothing yet and
 /// `create` says so. The file is as it was until the gate is passed.
-pub(super) fn open_gated(path: &Path, create: bool) -> Result<(Db, Gate), OpenCause> {
-    open_file_gated(open_file(path, create)?, create)
+pub(super) fn open_gated(path: &Path, create: bool, options: RedbOptions) -> Result<(Db, Gate), OpenCause> {
+    open_file_gated(open_file(path, create)?, create, options)
 }
 
-fn open_file_gated(file: File, create: bool) -> Result<(Db, Gate), OpenCause> {
+fn open_file_gated(file: File, create: bool, options: RedbOptions) -> Result<(Db, Gate), OpenCause> {
     let backend = FileBackend::new(file).map_err(cause)?;
     check_magic(&backend, create)?;
     let gate = Gate::new(backend);
-    let db = guarded(|| Ok(Database::builder().create_with_backend(gate.clone())?)).map(Db::new).map_err(cause)?;
+    let mut builder = Database::builder();
+    builder.set_cache_size(options.cache_bytes);
+    let db = guarded(|| Ok(builder.create_with_backend(gate.clone())?)).map(Db::new).map_err(cause)?;
     guarded(|| Ok(recognise(db.get()?, create))).map_err(cause)??;
     Ok((db, gate))
 }

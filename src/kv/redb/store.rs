@@ -3,6 +3,7 @@
 use super::super::{Error, KvStore, Op, OpenCause, WriteBatch};
 use super::file::{ENTRIES, OpenFile, guarded};
 use super::open::{cause, open, open_gated};
+use super::options::RedbOptions;
 use super::snapshot::RedbSnapshot;
 use crate::sync::Mutex;
 use bytes::Bytes;
@@ -20,6 +21,9 @@ const ENTRY_LIMIT: usize = 3 << 30;
 /// for each other; snapshots, reads and iterators wait for nobody. A snapshot pins the pages of its state, which the file
 /// cannot reuse until the snapshot and the iterators taken from it are gone: held long under many commits, it makes the
 /// file grow.
+///
+/// Its pages take at most [`RedbOptions::cache_bytes`] of memory, 64 MiB where nobody says otherwise, however large the file is;
+/// the batch that is committed comes on top.
 ///
 /// A file has one owner at a time, in one process. It is closed when the store, its snapshots and its iterators are all
 /// gone; the last of them to go writes what makes the next opening quick, and blocks for that. After a crash the next
@@ -66,7 +70,15 @@ impl RedbStore {
     /// # Errors
     /// [`Error::Open`]; a file that was there has the contents it had.
     pub fn create(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::new(path.as_ref(), true)
+        Self::create_with(path, RedbOptions::default())
+    }
+
+    /// As [`create`](Self::create), with `options`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_with(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, Error> {
+        Self::new(path.as_ref(), true, options)
     }
 
     /// Opens the store in the file at `path`, which must be there.
@@ -74,7 +86,15 @@ impl RedbStore {
     /// # Errors
     /// [`Error::Open`]; the file has the contents it had.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::new(path.as_ref(), false)
+        Self::open_with(path, RedbOptions::default())
+    }
+
+    /// As [`open`](Self::open), with `options`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_with(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, Error> {
+        Self::new(path.as_ref(), false, options)
     }
 
     /// Reads every page of the store at `path` and checks it against its checksum, without changing the file, also where
@@ -85,7 +105,7 @@ impl RedbStore {
     pub fn verify(path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         let check = || {
-            let (mut db, _gate) = open_gated(path, false)?; // never passed: nothing is written
+            let (mut db, _gate) = open_gated(path, false, RedbOptions::default())?; // never passed: nothing is written
             match guarded(|| Ok(db.get_mut()?.check_integrity()?)) {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(OpenCause::Corrupted("pages do not agree with each other".into())),
@@ -100,8 +120,8 @@ impl RedbStore {
         &self.file.path
     }
 
-    fn new(path: &Path, create: bool) -> Result<Self, Error> {
-        let db = open(path, create).map_err(|cause| Error::Open { path: path.to_owned(), cause })?;
+    fn new(path: &Path, create: bool, options: RedbOptions) -> Result<Self, Error> {
+        let db = open(path, create, options).map_err(|cause| Error::Open { path: path.to_owned(), cause })?;
         let file = OpenFile { db, path: path.to_owned(), name: path.display().to_string().into() };
         Ok(Self { file: Arc::new(file), commit: Mutex::new(()) })
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::multiversion::{Taint, ViewError};
+use proptest::prelude::*;
 
 fn refused(block: &Block, tx: TxIndex, finished: &Finished<u32, i64, i64>) -> bool {
     match block.settle(tx, finished) {
@@ -70,6 +71,44 @@ fn one_refusal_settles_nothing_of_the_transaction() {
     });
     assert!(refused(&block, 0, &finished));
     assert_eq!(block.outcome(1), [], "operands are still operands");
+}
+
+proptest! {
+    /// Two blocks commit the same, and one keeps back what operands come to: every answer between is the same, and so is what
+    /// is left.
+    #[test]
+    fn what_is_kept_back_from_the_chains_changes_no_answer(
+        block in prop::collection::vec(prop::collection::vec((0u32..7, -4i64..9), 1..5), 1..60),
+    ) {
+        let base = [(0, 3), (1, 5), (2, 0)];
+        let (mut told, mut kept) = (Block::over(&base), Block::over(&base));
+        let mut settlement = Settlement::keeping();
+        for (tx, deeds) in (0..).zip(&block) {
+            let script = |view: &View<'_>| {
+                for (key, deed) in deeds {
+                    match deed {
+                        7 => view.set(*key, 2),
+                        8 => view.delete(*key),
+                        operand => drop(view.merge(*key, *operand)), // over its own put it is refused at once
+                    }
+                }
+            };
+            let (left, right) = (told.run(tx, script), kept.run(tx, script));
+            let refused = told.settle(tx, &left).is_err();
+            prop_assert_eq!(kept.settle_in(tx, &right, &mut settlement).is_err(), refused);
+            if refused {
+                // It is executed again, and does something else.
+                for block in [&mut told, &mut kept] {
+                    block.abort(tx);
+                    block.run(tx, |view| view.set(9, i64::from(tx)));
+                }
+            }
+            prop_assert_eq!(walk(&kept.view(tx + 1)), walk(&told.view(tx + 1)));
+        }
+        let end = block.len() as TxIndex;
+        kept.store.settle_rest(settlement);
+        prop_assert_eq!(kept.outcome(end), told.outcome(end));
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@ mod merging;
 mod observing;
 
 use super::{
-    Finished, MergeOperator, MultiVersionStore, ReadSet, TxIndex, TxView, Unsettled, Version, Written, validate,
+    Finished, MergeOperator, MultiVersionStore, ReadSet, Settlement, TxIndex, TxView, Unsettled, Version, Written,
+    validate,
 };
 use crate::kv::{KvRead, KvStore, MemStore, Op};
 use crate::sync::{Arc, AtomicBool, Ordering};
@@ -34,7 +35,7 @@ struct Block {
     store: MultiVersionStore<u32, i64, Add>,
     interrupted: Arc<AtomicBool>,
     /// What each transaction's last execution left, and how many there were.
-    ran: HashMap<TxIndex, (Written, u32)>,
+    ran: HashMap<TxIndex, (Written<i64>, u32)>,
 }
 
 impl Block {
@@ -85,7 +86,16 @@ impl Block {
     }
 
     fn settle(&self, tx: TxIndex, finished: &Finished<u32, i64, i64>) -> Result<(), Unsettled<u32>> {
-        self.store.settle(tx, &self.ran[&tx].0, &finished.obligations)
+        self.settle_in(tx, finished, &mut Settlement::at_once())
+    }
+
+    fn settle_in(
+        &self,
+        tx: TxIndex,
+        finished: &Finished<u32, i64, i64>,
+        settlement: &mut Settlement<i64>,
+    ) -> Result<(), Unsettled<u32>> {
+        self.store.settle(tx, &self.ran[&tx].0, &finished.obligations, settlement)
     }
 
     fn holds(&self, tx: TxIndex, reads: &Reads) -> bool {

@@ -4,6 +4,8 @@
 mod full;
 /// Killed at any moment.
 mod killed;
+/// The picture of a block.
+mod pictures;
 /// What is refused, in one line and with the documented status.
 mod refused;
 /// What a run does and says.

@@ -207,7 +207,7 @@ fn a_panic_anywhere_in_a_sequential_block_is_its_error() {
 #[test]
 fn a_panic_anywhere_in_a_parallel_block_is_its_error_or_none() {
     let due = due();
-    for executor in [1, 2].map(|threads| BlockExecutor::new(threads).unwrap()) {
+    for executor in [1, 2].map(crate::acts::sharing) {
         // How many calls there are differs from execution to execution.
         let (mut calls, mut without) = (0, 0);
         for nth in 1.. {

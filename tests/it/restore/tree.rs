@@ -273,6 +273,46 @@ fn the_largest_version_is_one() {
     assert!(matches!(tree(&store).update(&WriteBatch::new(), u64::MAX, 1), Err(Error::NotAfter { .. })));
 }
 
+/// An inner node that is still one, and not the one that its parent knows, or for the root not that of the newest version:
+/// no block is built on it, wherever it is and whatever of it the block changes.
+#[test]
+fn a_changed_inner_node_is_noticed_before_a_block_is_built_on_it() {
+    let state = state(7, 300);
+    let (whole, _) = planted(&state);
+    let inner: Vec<_> =
+        contents(&whole).into_iter().filter(|(key, node)| key.starts_with(b"\xff\xffN") && node[0] == 2).collect();
+    assert!(inner.len() > 16 && inner.iter().any(|(key, _)| key[11] == 2), "no tree of three levels");
+    for (key, record) in inner {
+        let (store, _) = planted(&state);
+        let mut changed = record.to_vec();
+        changed[5] ^= 1; // of its first child's hash
+        store.commit([(key.clone(), Op::Put(changed.into()))].into_iter().collect()).unwrap();
+        for op in [Op::Put(Bytes::from("new")), Op::Delete] {
+            let all = state.keys().map(|key| (key.clone(), op.clone())).collect();
+            assert!(matches!(tree(&store).update(&all, 8, 1), Err(Error::Damaged(_))), "{key:?}");
+        }
+        let is_root = key[11] == 0;
+        assert_eq!(matches!(tree(&store).root(7), Err(Error::Damaged(_))), is_root);
+        assert_eq!(matches!(tree(&store).update(&WriteBatch::new(), 8, 1), Err(Error::Damaged(_))), is_root);
+    }
+}
+
+/// A leaf whose only neighbour is deleted moves up, and is looked at before it does.
+#[test]
+fn a_changed_leaf_does_not_move_up() {
+    let (left, right) = (Bytes::from("a"), Bytes::from("b"));
+    for (gone, stays) in [(&left, &right), (&right, &left)] {
+        let (store, _) = planted(&[(left.clone(), "1".into()), (right.clone(), "2".into())].into());
+        let (key, record) = contents(&store)
+            .into_iter()
+            .find(|(_, node)| node.starts_with(&[&[1, 1, 0, 0, 0], &stays[..]].concat()))
+            .unwrap();
+        store.commit([(key, Op::Put([&record[..], b"!"].concat().into()))].into_iter().collect()).unwrap();
+        let delete = [(gone.clone(), Op::Delete)].into_iter().collect();
+        assert!(matches!(tree(&store).update(&delete, 8, 1), Err(Error::Damaged(_))));
+    }
+}
+
 /// A leaf that is still one, and not the one that its parent knows: no block is built on it, and no snapshot made of it.
 #[test]
 fn a_changed_leaf_is_noticed_before_anything_is_made_of_it() {

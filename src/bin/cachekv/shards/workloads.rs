@@ -93,7 +93,7 @@ mod tests {
                 let done = done.map_err(|error| error.cause.to_string()).unwrap();
                 let due = execute_sequentially(&before, &block, &Machine { labour }, None);
                 let due = due.map_err(|error| error.cause.to_string()).unwrap();
-                let all = |batch: &cachekv::kv::WriteBatch<_, _>| {
+                let all = |batch: &cachekv::kv::WriteBatch<Bytes, Bytes>| {
                     batch.iter().map(|(k, op)| (k.clone(), op.clone())).collect::<BTreeMap<_, _>>()
                 };
                 assert_eq!((&done.outputs, all(&done.batch)), (&due.outputs, all(&due.batch)));

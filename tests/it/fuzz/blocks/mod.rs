@@ -44,6 +44,7 @@ static EXECUTORS: LazyLock<[BlockExecutor; 3]> = LazyLock::new(|| {
     [(1, 32, RunAhead::Fixed), (2, 32, RunAhead::Adaptive), (3, 1, RunAhead::Fixed)].map(
         |(threads, run_ahead, window)| {
             let mut config = Config::default();
+            config.shared_from = std::time::Duration::ZERO;
             (config.threads, config.run_ahead, config.window) = (threads, run_ahead, window);
             BlockExecutor::with_config(config).unwrap()
         },
@@ -192,6 +193,18 @@ impl Case {
         Outcome { cause, outputs, batch, committed, notes }
     }
 
+    /// The same block with nobody looking at its commits: what committed operands come to is kept back from their chains.
+    fn unwatched(&self, due: &Outcome, executor: &BlockExecutor, vm: &Interpreter) {
+        let options =
+            Options { hints: self.hints.as_deref(), deadline: Some(Instant::now() + HANG), ..Options::default() };
+        let (cause, output) = match executor.execute_with(&self.base, &self.block, vm, options) {
+            Ok(output) => (None, output),
+            Err(error) => (Some(error.cause), error.committed),
+        };
+        assert_eq!((&cause, &output.batch), (&due.cause, &due.batch), "unwatched, {} threads", executor.threads());
+        assert_eq!((&output.outputs, output.committed), (&due.outputs, due.committed));
+    }
+
     /// The same block with some of its transactions executed elsewhere: what they wrote is told, half of it while the
     /// block runs, and the others must arrive at the same.
     fn apart(&self, due: &Outcome, executor: &BlockExecutor, vm: &Interpreter) {
@@ -235,6 +248,9 @@ pub fn run(data: &[u8]) -> u32 {
     for executor in EXECUTORS.iter() {
         let done = case.execute(Some(executor), &case.block, None, &vm);
         assert_eq!(done, due, "{} threads", executor.threads());
+        if case.stop.is_none() {
+            case.unwatched(&due, executor, &vm);
+        }
     }
     let whole = due.cause.is_none() && due.committed as usize == case.block.len();
     let apart = whole && case.stop.is_none() && !case.elsewhere.is_empty();

@@ -43,7 +43,7 @@ const MOST_TRANSACTIONS: usize = 16;
 /// An error's words are no longer than this, whatever the file holds.
 const MOST_SAID: usize = 1000;
 
-static EXECUTOR: LazyLock<BlockExecutor> = LazyLock::new(|| BlockExecutor::new(2).unwrap());
+static EXECUTOR: LazyLock<BlockExecutor> = LazyLock::new(|| crate::acts::sharing(2));
 
 /// The contents of the four files.
 type Files = [Vec<u8>; 4];

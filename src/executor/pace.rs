@@ -1,0 +1,109 @@
+//! When the thread that executes a block calls the others: the policy, and nothing else. No result depends on it.
+//!
+//! To share a transaction between cores costs some microseconds, for every line of memory that one has written and the other
+//! reads, and a thread that sleeps takes its time to wake up. A block of transactions shorter than that is done sooner by
+//! one thread, and without what a second would burn.
+
+use std::time::Duration;
+
+/// How many executions have to be timed before they decide: the first ones meet cold caches.
+const ENOUGH: u64 = 16;
+/// After those, one in so many is timed: the clock is to cost next to nothing.
+const TIMED: u64 = 8;
+/// How many times the limit the last block's mean must have been for others to be called before anything is timed.
+const SURELY: u64 = 2;
+/// How many times the limit one execution counts at most: a single long one does not speak for its neighbours.
+const MOST: u64 = 4;
+
+/// The mean time of an execution, and whether it is worth company.
+#[derive(Clone, Debug)]
+pub(super) struct Pace {
+    /// In ns, as the following.
+    limit: u64,
+    /// The mean of the last block, 0 if there was none.
+    before: u64,
+    /// Of this block: of the first few all the same, later ones weigh more the later they are.
+    mean: u64,
+    timed: u64,
+}
+
+impl Pace {
+    /// Of an executor whose last block had a mean of `before` ns, 0 if there was none. Others are called from a mean of `limit`.
+    pub(super) fn new(limit: Duration, before: u64) -> Self {
+        Self { limit: nanoseconds(limit), before, mean: 0, timed: 0 }
+    }
+
+    /// Whether the execution that is about to begin, with so many before it, is to be timed.
+    pub(super) fn is_due(executions: u64) -> bool {
+        executions < ENOUGH || executions.is_multiple_of(TIMED)
+    }
+
+    /// An execution has taken so long.
+    pub(super) fn timed(&mut self, took: Duration) {
+        self.timed += 1;
+        let took = nanoseconds(took).min(self.limit.saturating_mul(MOST));
+        let weight = self.timed.min(TIMED);
+        self.mean = self.mean - self.mean / weight + took / weight;
+    }
+
+    /// Whether others are worth calling.
+    pub(super) fn is_worth_company(&self) -> bool {
+        self.before >= self.limit.saturating_mul(SURELY) || self.timed >= ENOUGH && self.mean >= self.limit
+    }
+
+    /// What the next block is to begin with, in ns.
+    pub(super) fn mean(&self) -> u64 {
+        if self.timed >= ENOUGH { self.mean } else { self.before }
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    time.as_nanos().try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_micros(2);
+
+    fn after(before: u64, times: impl IntoIterator<Item = u64>) -> Pace {
+        let mut pace = Pace::new(LIMIT, before);
+        times.into_iter().for_each(|ns| pace.timed(Duration::from_nanos(ns)));
+        pace
+    }
+
+    #[test]
+    fn a_block_is_begun_alone_unless_the_last_one_was_well_worth_company() {
+        assert!(!after(0, []).is_worth_company());
+        assert!(!after(3_000, []).is_worth_company());
+        assert!(after(4_000, []).is_worth_company());
+    }
+
+    #[test]
+    fn long_executions_call_and_short_ones_do_not() {
+        assert!(after(0, [5_000; 16]).is_worth_company());
+        assert!(!after(0, [500; 100]).is_worth_company());
+        assert!(after(0, [500; 100].into_iter().chain([9_000; 4])).is_worth_company(), "later ones are not seen");
+    }
+
+    #[test]
+    fn one_long_execution_does_not_speak_for_its_neighbours() {
+        let long = [3_000_000].into_iter().chain([100; 40]);
+        assert!(!after(0, long).is_worth_company());
+    }
+
+    #[test]
+    fn a_limit_of_zero_calls_at_once() {
+        assert!(Pace::new(Duration::ZERO, 0).is_worth_company());
+    }
+
+    #[test]
+    fn the_next_block_begins_with_the_mean_of_this_one_if_it_says_enough() {
+        assert_eq!(after(7, [1_000; 16]).mean(), 1_000);
+        assert_eq!(after(7, [1_000; 15]).mean(), 7);
+        let mut longest = Pace::new(Duration::MAX, u64::MAX);
+        (0..20).for_each(|_| longest.timed(Duration::MAX));
+        assert!(longest.mean() > u64::MAX / 2);
+    }
+}

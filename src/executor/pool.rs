@@ -1,0 +1,77 @@
+//! The threads that workers live on: the one that executes the block, and those of a pool, if there are to be more.
+//!
+//! Where a checker has to know of its threads they are made for each call. The thread sanitizer sees the begin and end of a
+//! thread, and nothing of the waiting inside a pool, which is the standard library's and not instrumented.
+
+#[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
+use std::num::NonZero;
+
+/// The calling thread, and a pool of the others.
+#[derive(Debug)]
+#[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
+pub(super) struct Pool(Option<rayon::ThreadPool>);
+
+#[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
+impl Pool {
+    /// `threads` of them with the caller, 0 for as many as the machine has.
+    pub(super) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+            threads => threads,
+        };
+        if threads == 1 {
+            return Ok(Self(None));
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads - 1);
+        Ok(Self(Some(pool.thread_name(|index| format!("cachekv-{index}")).build()?)))
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        1 + self.0.as_ref().map_or(0, rayon::ThreadPool::current_num_threads)
+    }
+
+    /// Runs `lead` on the calling thread, and `work` on each of the others once `lead` calls them. Returns when all have.
+    pub(super) fn run(&self, lead: impl FnOnce(&dyn Fn()), work: impl Fn() + Sync) {
+        let Some(pool) = &self.0 else { return lead(&|| ()) };
+        let work = &work;
+        pool.in_place_scope(|scope| lead(&|| scope.spawn_broadcast(move |_, _| work())));
+    }
+}
+
+/// The calling thread, and others made for each call.
+#[derive(Debug)]
+#[cfg(any(kv_loom, kv_shuttle, kv_tsan))]
+pub(super) struct Pool(usize);
+
+#[cfg(any(kv_loom, kv_shuttle, kv_tsan))]
+impl Pool {
+    #[expect(clippy::unnecessary_wraps, reason = "the real one can fail")]
+    pub(super) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+        Ok(Self(threads.max(1)))
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        self.0
+    }
+
+    #[cfg(not(kv_loom))]
+    pub(super) fn run(&self, lead: impl FnOnce(&dyn Fn()), work: impl Fn() + Sync) {
+        #[cfg(kv_shuttle)]
+        use shuttle::thread;
+        #[cfg(not(kv_shuttle))]
+        use std::thread;
+        thread::scope(|scope| {
+            let threads = std::cell::RefCell::new(Vec::new());
+            lead(&|| threads.borrow_mut().extend((1..self.0).map(|_| scope.spawn(&work))));
+            // One by one: the end of a scope waits in a way that the sanitizer does not see.
+            threads.into_inner().into_iter().for_each(|thread| drop(thread.join()));
+        });
+    }
+
+    /// loom has no scoped threads: its models run the workers themselves.
+    #[cfg(kv_loom)]
+    pub(super) fn run(&self, lead: impl FnOnce(&dyn Fn()), work: impl Fn() + Sync) {
+        lead(&|| ());
+        (1..self.0).for_each(|_| work());
+    }
+}
