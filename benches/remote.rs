@@ -7,7 +7,12 @@
 //!
 //! Each figure is the median of the turns, in which the ways take turns, with the 10th and 90th percentile.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark that cannot run ends")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot run ends"
+)]
 
 use bytes::Bytes;
 use cachekv::executor::{Vm, execute_sequentially};

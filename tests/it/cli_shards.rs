@@ -27,7 +27,7 @@ fn program(args: &str) -> Command {
 
 impl Shard {
     fn start(args: &str) -> Self {
-        let mut child = program(&format!("shard --threads 1 --patience 600 {args}")).spawn().unwrap();
+        let mut child = program(&format!("shard --threads 1 {args}")).spawn().unwrap();
         let (mut said, mut line) = (BufReader::new(child.stdout.take().unwrap()), String::new());
         said.read_line(&mut line).unwrap();
         let address = line.strip_prefix("listening on ").map(|rest| rest.split(' ').next().unwrap().to_owned());
@@ -72,7 +72,7 @@ fn check(path: &Path, blocks: u64) {
     assert_eq!(state(path), twin.state);
 }
 
-const TRANSFERS: &str = "--db it --accounts 300 --seed 5 --txns 200 --readers 0 --threads 1 --patience 600";
+const TRANSFERS: &str = "--db it --accounts 300 --seed 5 --txns 200 --readers 0 --threads 1";
 
 #[test]
 fn one_command_starts_shards_and_executes_every_workload_over_them() {
@@ -103,7 +103,7 @@ fn what_shards_leave_is_what_the_twin_does() {
 
 /// Starts a run of many blocks that nobody waits for.
 fn long_run(dir: &Path, more: &str) -> Child {
-    let args = format!("run {TRANSFERS} --work 20 --blocks 100000 --json {more}");
+    let args = format!("run {TRANSFERS} --work 20 --blocks 100000 --patience 1500 --json {more}");
     program(&args).current_dir(dir).spawn().unwrap()
 }
 
@@ -224,7 +224,7 @@ fn what_cannot_start_says_why_in_one_line() {
         ("run --shards 127.0.0.1".into(), 2, "127.0.0.1"),
     ];
     for (args, status, word) in refused {
-        let output = program(&args).current_dir(dir.path()).output().unwrap();
+        let output = program(&args).env("CACHEKV_LOG", "off").current_dir(dir.path()).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(status), "{args}: {said}");
         assert!(said.starts_with("cachekv: ") && said.lines().count() == 1 && said.contains(word), "{args}: {said}");

@@ -129,7 +129,10 @@ pub(crate) fn run(args: &EvmArgs) -> Result<String, Failure> {
         args.read.blocks(&args.paths, |block| note(&block, None))?;
     } else {
         let mut blocks = Vec::new();
-        args.read.blocks(&args.paths, |block| Ok(blocks.push(Arc::new(block))))?;
+        args.read.blocks(&args.paths, |block| {
+            blocks.push(Arc::new(block));
+            Ok(())
+        })?;
         let mut more = args.read.again();
         more.push("--evm".into());
         more.extend(args.paths.iter().map(Into::into));

@@ -221,7 +221,6 @@ impl Link for Carrier {
 
 impl Carrier {
     /// The caller's number, if it may call.
-    #[expect(clippy::result_large_err, reason = "it is what a service answers, and rare")]
     fn admit(&self, from: Option<SocketAddr>, said: &MetadataMap) -> Result<u64, Status> {
         let ListenConfig { callers, machine, .. } = &self.config;
         let said = |name| said.get(name).and_then(|value| value.to_str().ok());

@@ -2,7 +2,7 @@
 //!
 //! What is looked at is a process of its own, in which nothing else runs: this test binary, asked for one of its ignored tests.
 
-use super::processes::{MACHINE, PATIENCE, cluster, is_over, right, this_binary, up};
+use super::processes::{MACHINE, cluster, is_over, right, this_binary, up};
 use super::rig::{LONG, link, shard_config, within};
 use cachekv::remote::{GrpcListener, ListenConfig, Shard};
 use std::fs;
@@ -25,8 +25,8 @@ fn starting_and_stopping_process() {
     for time in 0..times {
         let listener = GrpcListener::new("127.0.0.1:0", ListenConfig::default()).unwrap();
         let address = listener.address().to_string();
-        let shard = Shard::start(MACHINE, Arc::new(listener), shard_config(link(PATIENCE), 1)).unwrap();
-        let mut cluster = cluster(&[address]);
+        let shard = Shard::start(MACHINE, Arc::new(listener), shard_config(link(LONG), 1)).unwrap();
+        let mut cluster = cluster(&[address], LONG);
         let handle = cluster.handle();
         // At any moment: before the first packet, in a conversation, after a block; by either side first, or by being dropped.
         match time % 5 {
@@ -95,7 +95,7 @@ fn blocks_in_a_row_process() {
         (Shard::start(MACHINE, Arc::new(listener), shard_config(link(LONG), 1)).unwrap(), address)
     };
     let ((one, first), (two, second)) = (start(), start());
-    let mut cluster = cluster(&[first, second]);
+    let mut cluster = cluster(&[first, second], LONG);
     up(&cluster, 2);
     let mut before = None;
     for block in 0..blocks {

@@ -1,9 +1,10 @@
 //! What stands between a coordinator and a shard: forwards bytes, and delays, withholds or cuts them as it is told.
 
+use parking_lot::Mutex;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub struct Proxy {
@@ -38,7 +39,7 @@ impl Proxy {
                 }
                 let Ok(other) = TcpStream::connect(&shard) else { continue };
                 drop((one.set_nodelay(true), other.set_nodelay(true)));
-                own.open.lock().unwrap().extend([one.try_clone().unwrap(), other.try_clone().unwrap()]);
+                own.open.lock().extend([one.try_clone().unwrap(), other.try_clone().unwrap()]);
                 let carried = Arc::new(AtomicU64::new(0));
                 for (from, to) in [(one.try_clone().unwrap(), other.try_clone().unwrap()), (other, one)] {
                     let (inner, carried) = (Arc::clone(&own), Arc::clone(&carried));
@@ -71,7 +72,7 @@ impl Proxy {
 
     /// Cuts every connection there is.
     pub fn cut(&self) {
-        for stream in self.inner.open.lock().unwrap().drain(..) {
+        for stream in self.inner.open.lock().drain(..) {
             drop(stream.shutdown(Shutdown::Both));
         }
     }

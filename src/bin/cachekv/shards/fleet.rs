@@ -11,9 +11,10 @@ use cachekv::remote::{
     Access, BlockOptions, Cluster, ClusterConfig, ClusterHandle, DialConfig, GrpcDialer, How, LinkConfig, RemoteError,
     RemoteVm, StartError,
 };
+use parking_lot::Mutex;
 use std::ffi::OsString;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Over which shards blocks are executed, and how.
@@ -57,7 +58,7 @@ pub(super) const PATIENCE: u64 = 3_000;
 pub(super) fn link(patience: u64) -> LinkConfig {
     let mut link = LinkConfig::default();
     link.patience = Duration::from_millis(patience);
-    link.heartbeat = link.heartbeat.min(link.patience / 6);
+    link.heartbeat = link.heartbeat.min(Duration::from_millis(patience.div_ceil(6)));
     link.resend = link.resend.min(link.heartbeat);
     link
 }
@@ -219,13 +220,13 @@ impl<V: RemoteVm> Fleet<V> {
     {
         let (within, or_unsharded) = (self.within, self.or_unsharded);
         let options = BlockOptions { within, or_unsharded, attempts: 3, ..BlockOptions::default() };
-        let mut cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cluster = self.cluster.lock();
         let done = cluster.execute(snapshot, block, accesses, options).map_err(|error| match error {
             RemoteError::Block(error) => NotDone::Block(error),
             RemoteError::Attempt(error) => NotDone::Shards(Failure::System(format!("the shards failed: {error}"))),
             _ => NotDone::Shards(Failure::Wrong("the block cannot be divided between shards".into())),
         })?;
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tally = self.tally.lock();
         match done.how {
             How::Sharded { edges, .. } => {
                 tally.sharded_blocks = tally.sharded_blocks.saturating_add(1);
@@ -242,7 +243,7 @@ impl<V: RemoteVm> Fleet<V> {
 
     /// How the blocks so far came to their results.
     pub(crate) fn tally(&self) -> Tally {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.tally.lock().clone()
     }
 }
 

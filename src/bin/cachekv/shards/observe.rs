@@ -7,8 +7,9 @@ use crate::failure::Failure;
 use cachekv::executor::{BlockError, BlockExecutor, Elsewhere, Options, Vm};
 use cachekv::kv::{Error, KeyRange, KvRead, KvStore};
 use cachekv::remote::Access;
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// A state that notes the keys that are read, one by one.
 #[derive(Clone)]
@@ -24,7 +25,7 @@ impl<S: KvRead> KvRead for Noted<S> {
     type Root = Self;
 
     fn get(&self, key: &S::Key) -> Result<Option<S::Value>, Error> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        self.read.lock().insert(key.clone());
         self.state.get(key)
     }
 
@@ -58,7 +59,7 @@ pub(crate) fn accesses<V: Vm>(
         let elsewhere = Some(Elsewhere::new((0..place).map(|place| (place, Vec::new()))));
         let options = Options { elsewhere, ..Options::default() };
         let done = one.execute_with(&state, std::slice::from_ref(transaction), vm, options).map_err(&ended)?;
-        let reads = std::mem::take(&mut *state.read.lock().unwrap_or_else(PoisonError::into_inner));
+        let reads = std::mem::take(&mut *state.read.lock());
         let writes = done.batch.iter().map(|(key, _)| key.clone()).collect();
         accesses.push(Access { reads: reads.into_iter().collect(), writes });
         store.commit(done.batch)?;
