@@ -117,8 +117,8 @@ fn run(seed: u64) -> (Trouble, Came) {
     let state = if came == Came::Error { case.state.clone() } else { expected.state.clone() };
     let next: Vec<_> = case.block.iter().rev().cloned().collect();
     let due = oracle(&state, &next, case.keys);
-    // A peer that went away may be noticed only now.
-    let again = BlockOptions { attempts: 10, ..options(LONG) };
+    // A peer that went away may be noticed only now; and where patience is short, a thread that gets no core looks like one.
+    let again = BlockOptions { attempts: 10_000, ..options(LONG) };
     let (result, hooked) = rig.execute(&state, &next, &due.accesses, again);
     let next = Case { block: next, state, hints: Hints::Right, ..case.clone() };
     assert_ne!(check(&next, &due, &result, &hooked), Came::Error, "the next block: {result:?}");

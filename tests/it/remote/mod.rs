@@ -2,6 +2,8 @@
 
 /// Blocks over shards against the oracle, under faults.
 mod differential;
+/// Shards that are about to stop.
+mod draining;
 /// What is left behind: nothing.
 #[cfg(feature = "grpc")]
 mod endurance;
