@@ -2,11 +2,14 @@
 
 use crate::acts::*;
 use crate::unreadable::Unreadable;
-use cachekv::executor::{BaseError, BlockExecutor, Cause, Commit, Config, Options, RunAhead, execute_sequentially};
+use cachekv::executor::{
+    BaseError, BlockExecutor, Cause, Commit, Config, Elsewhere, Options, RunAhead, execute_sequentially,
+};
 use cachekv::kv::{MemSnapshot, Op};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 const BASE: [(Key, Value); 3] = [(1, 10), (2, 20), (3, 30)];
 
@@ -56,12 +59,41 @@ fn one_thread_runs_everything_once_and_validates_nothing() {
 #[test]
 fn a_run_ahead_of_nothing_is_one_of_one() {
     let mut config = Config::default();
-    config.shared_from = std::time::Duration::ZERO;
+    config.shared_from = Duration::ZERO;
     (config.threads, config.run_ahead) = (4, 0);
     let executor = BlockExecutor::with_config(config).unwrap();
     let block: Vec<Act> = (0..50).map(|_| increment(1)).collect();
     let stats = executor.execute(&base(&BASE), &block, &Acts).unwrap().stats;
     assert_eq!((stats.executions, stats.frontier_executions), (50, 50));
+}
+
+/// Transactions that are not worth sharing are executed by the calling thread, to the last; what is executed elsewhere, or
+/// worth sharing from the begin, calls the others at once.
+#[test]
+fn what_is_not_worth_sharing_is_executed_alone() {
+    let block: Vec<Act> = (0..50).map(|_| increment(1)).collect();
+    let stats = |shared_from, options: Options<'_, Acts>| {
+        let mut config = Config::default();
+        (config.threads, config.shared_from) = (4, shared_from);
+        let executor = BlockExecutor::with_config(config).unwrap();
+        executor.execute_with(&base(&BASE), &block, &Acts, options).unwrap().stats
+    };
+    let never = stats(Duration::MAX, Options::default());
+    assert_eq!((never.alone, never.executions, never.frontier_executions), (50, 50, 50));
+    assert_eq!(stats(Duration::ZERO, Options::default()).alone, 0);
+    let elsewhere = Elsewhere::new([(0, Vec::new())]); // it owes nothing
+    assert_eq!(stats(Duration::MAX, Options { elsewhere: Some(elsewhere), ..Options::default() }).alone, 0);
+}
+
+/// A block begins alone until enough of its executions are timed, and the next one with what this one has told.
+#[test]
+fn others_are_called_once_executions_prove_worth_it_and_at_once_in_the_next_block() {
+    let mut config = Config::default();
+    (config.threads, config.shared_from) = (2, Duration::from_nanos(1)); // no execution is shorter
+    let executor = BlockExecutor::with_config(config).unwrap();
+    let block: Vec<Act> = (0..50).map(|_| increment(1)).collect();
+    let alone = || executor.execute(&base(&BASE), &block, &Acts).unwrap().stats.alone;
+    assert_eq!((alone(), alone()), (15, 0)); // the sixteenth is executed, and not committed
 }
 
 /// The window is told: it never is empty, and fixed it is as wide as it was given.
@@ -70,7 +102,7 @@ fn the_width_of_the_window_is_told() {
     let block: Vec<Act> = (0..50).map(|_| increment(1)).collect();
     let windows = |window| {
         let mut config = Config::default();
-        config.shared_from = std::time::Duration::ZERO;
+        config.shared_from = Duration::ZERO;
         (config.threads, config.run_ahead, config.window) = (3, 5, window);
         BlockExecutor::with_config(config).unwrap().execute(&base(&BASE), &block, &Acts).unwrap().stats.windows
     };
