@@ -7,6 +7,7 @@ use cachekv::multiversion::{MergeOperator, TxView, ViewError};
 use cachekv::remote::{Access, Coded};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub type Key = u16;
 pub type Value = u64;
@@ -34,7 +35,12 @@ pub enum Step {
     Fail(u16),
     /// Goes on to read for this many milliseconds.
     Linger(u16),
+    /// Goes on to read until [`LET_GO`] is set.
+    Hold,
 }
+
+/// Lets go of what holds. One test uses it.
+pub static LET_GO: AtomicBool = AtomicBool::new(false);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script(pub Vec<Step>);
@@ -54,6 +60,7 @@ impl Step {
             Step::Panic(of) => (9, of, 0),
             Step::Fail(of) => (10, of, 0),
             Step::Linger(for_ms) => (11, for_ms, 0),
+            Step::Hold => (12, 0, 0),
         }
     }
 
@@ -71,6 +78,7 @@ impl Step {
             9 => Step::Panic(a),
             10 => Step::Fail(a),
             11 => Step::Linger(a),
+            12 => Step::Hold,
             _ => return None,
         })
     }
@@ -194,6 +202,12 @@ impl Vm for Machine {
                         std::thread::yield_now();
                     }
                 }
+                Step::Hold => {
+                    while !LET_GO.load(Ordering::Relaxed) {
+                        view.check()?;
+                        std::thread::yield_now();
+                    }
+                }
             }
         }
         Ok(acc)
@@ -285,7 +299,7 @@ fn run(
                 }
             }
             Step::Panic(of) | Step::Fail(of) if acc.is_multiple_of(u64::from(of)) => return None,
-            Step::Panic(_) | Step::Fail(_) | Step::Linger(_) => {}
+            Step::Panic(_) | Step::Fail(_) | Step::Linger(_) | Step::Hold => {}
         }
     }
     Some(acc)
