@@ -95,6 +95,22 @@ fn two_calls_serve_two_sleepers() {
     });
 }
 
+/// The same when somebody who has taken one thing comes back for another: it registers while who called is on its way to the
+/// one asleep, and finds that what was called to is gone.
+#[test]
+fn who_comes_while_another_is_called_is_called_next() {
+    explore_within(2, || {
+        let shelf = Shelf::new();
+        let sleeper = |times| {
+            let shelf = Arc::clone(&shelf);
+            thread::spawn(move || (0..times).for_each(|_| shelf.take()))
+        };
+        let sleepers = [sleeper(1), sleeper(2)];
+        (0..3).for_each(|_| shelf.put(false));
+        sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
+    });
+}
+
 /// One call to all lets both sleepers look.
 #[test]
 fn a_call_to_all_reaches_both_sleepers() {

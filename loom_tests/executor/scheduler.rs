@@ -93,7 +93,7 @@ fn each_execution_is_claimed_once() {
 }
 
 /// Who pushes and who pops at once agree on the queue: what was pushed is claimed, each once, by workers who each leave when
-/// they find nothing more.
+/// they find nothing more, and then the queue is known to be empty.
 #[test]
 fn what_is_queued_is_claimed_by_who_queued_it_or_before() {
     explore(|| {
@@ -108,6 +108,20 @@ fn what_is_queued_is_claimed_by_who_queued_it_or_before() {
         both.extend(other.join().unwrap());
         both.sort_unstable();
         assert_eq!(both, [(0, 1), (1, 1)]);
+        assert!(!block.scheduler.has_work(), "nobody would ever sleep");
+    });
+}
+
+/// Places executed elsewhere are nobody's to execute: of two workers who each leave when they find nothing, one finds what
+/// comes after them, though each meet such a place.
+#[test]
+fn who_finds_nothing_has_passed_over_the_places_elsewhere() {
+    explore(|| {
+        let block = Block::with_elsewhere(3, 9, |index| (index < 2).then_some(1));
+        let other = beside(&block, |block| block.rest());
+        let mut both = block.rest();
+        both.extend(other.join().unwrap());
+        assert_eq!(both, [(2, 0)]);
     });
 }
 

@@ -158,10 +158,11 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
     }
 
     /// Ends the block: runs under way answer `Interrupted` at their next read, sleepers wake up and leave. In this order: a
-    /// worker whose run was interrupted finds the block stopped, and does not claim the same again.
+    /// worker whose run was interrupted finds the block stopped, and does not claim the same again. Relaxed: a stop calls all
+    /// who sleep, and between the two stands the call's fence.
     pub(super) fn stop(&self) {
         self.scheduler.stop();
-        self.signals.interrupted.store(true, Ordering::Release);
+        self.signals.interrupted.store(true, Ordering::Relaxed);
     }
 
     /// Ends the block early for `cause`, unless it has ended. Between two commits, and nothing commits after it: whoever

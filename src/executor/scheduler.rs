@@ -131,7 +131,7 @@ impl<R> Scheduler<R> {
                 && let Some(task) = self.start(next)
             {
                 return Some(task);
-            }
+            } // else it is executed elsewhere, as most of a block may be: no reason to go and look about
         }
     }
 
