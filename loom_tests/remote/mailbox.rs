@@ -6,6 +6,7 @@ use crate::remote::mailbox::Mailbox;
 use crate::sync::Arc;
 use loom::thread;
 use std::collections::VecDeque;
+use std::time::Instant;
 
 fn putting(mailbox: &Arc<Mailbox<u8>>, items: &'static [u8]) -> thread::JoinHandle<()> {
     let mailbox = Arc::clone(mailbox);
@@ -15,12 +16,22 @@ fn putting(mailbox: &Arc<Mailbox<u8>>, items: &'static [u8]) -> thread::JoinHand
 /// Two put in, one takes all until it has everything: each item comes, those of one thread in order.
 #[test]
 fn what_is_put_in_comes_out() {
-    explore(|| {
+    comes_out_by(None);
+}
+
+/// The same, taken by a deadline, which in a model never comes.
+#[test]
+fn what_is_put_in_comes_out_by_a_deadline() {
+    comes_out_by(Some(Instant::now()));
+}
+
+fn comes_out_by(deadline: Option<Instant>) {
+    explore(move || {
         let mailbox = Arc::new(Mailbox::new(8));
         let putters = [putting(&mailbox, &[1, 2]), putting(&mailbox, &[11])];
         let mut came = VecDeque::new();
         while came.len() < 3 {
-            assert!(mailbox.take_all(&mut came, None));
+            assert!(mailbox.take_all(&mut came, deadline));
         }
         putters.into_iter().for_each(|putter| putter.join().unwrap());
         let of_the_first: Vec<_> = came.iter().copied().filter(|item| *item < 10).collect();

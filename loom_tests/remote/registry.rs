@@ -5,7 +5,7 @@ use crate::executor::Elsewhere;
 use crate::loom_tests::explore;
 use crate::remote::block_view::ViewFailure;
 use crate::remote::live::{LiveBlock, NotTaken, Registry, Switch};
-use crate::remote::message::BlockKey;
+use crate::remote::message::{BlockKey, ShardFailure};
 use crate::remote::transport::Peer;
 use crate::sync::Arc;
 use loom::thread;
@@ -95,5 +95,68 @@ fn who_waits_for_the_last_block_leaves_when_it_has_ended() {
         ends.join().unwrap();
         comes.join().unwrap();
         assert_eq!(registry.len(), 0, "it was let in after all");
+    });
+}
+
+/// A peer goes while a block of its comes: the block is ended and nothing of it stays, or it came after.
+#[test]
+fn a_block_taken_while_its_peer_goes_is_ended_or_later() {
+    explore(|| {
+        let registry: Blocks = Arc::new(Registry::new());
+        let block = block(1);
+        let takes = {
+            let (registry, block) = (Arc::clone(&registry), Arc::clone(&block));
+            thread::spawn(move || registry.take(&block, 8))
+        };
+        registry.end_all_of(block.peer);
+        assert_eq!(takes.join().unwrap(), Ok(()));
+        match registry.get(&block.key) {
+            Some(_) => assert!(block.switch.why().is_none()),
+            None => {
+                assert!(block.switch.why().is_some());
+                assert_eq!(registry.take(&block, 8), Ok(()), "a peer that is gone has begun nothing");
+            }
+        }
+    });
+}
+
+/// Whoever waits for the last block leaves when its peer goes.
+#[test]
+fn who_waits_for_the_last_block_leaves_when_its_peer_goes() {
+    leaves_after(|registry| registry.end_all_of(Peer(1)));
+}
+
+/// The same when all blocks are ended.
+#[test]
+fn who_waits_for_the_last_block_leaves_when_all_end() {
+    leaves_after(|registry| registry.close());
+}
+
+fn leaves_after(end: impl Fn(&Registry<u8, u8>) + Copy + Send + Sync + 'static) {
+    explore(move || {
+        let registry: Blocks = Arc::new(Registry::new());
+        registry.take(&block(1), 8).unwrap();
+        let ends = {
+            let registry = Arc::clone(&registry);
+            thread::spawn(move || end(&registry))
+        };
+        assert!(registry.wait_empty(Instant::now()));
+        ends.join().unwrap();
+    });
+}
+
+/// Of two who end a block, the first says why, and whoever finds it called off finds why.
+#[test]
+fn who_finds_a_block_called_off_finds_why() {
+    explore(|| {
+        let switch = Arc::new(Switch::default());
+        let throws = {
+            let switch = Arc::clone(&switch);
+            thread::spawn(move || switch.throw(ShardFailure::Deadline))
+        };
+        let found = switch.cancel.is_cancelled().then(|| switch.why().unwrap());
+        switch.throw(ShardFailure::Aborted);
+        throws.join().unwrap();
+        assert!(found.is_none() || found == switch.why());
     });
 }

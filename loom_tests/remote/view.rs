@@ -1,10 +1,10 @@
 //! The view: one request a key, and no reader left behind.
 
 use crate::loom_tests::{explore, explore_within};
-use crate::remote::block_view::{BlockView, Manners, ViewFailure};
+use crate::remote::block_view::{BlockView, Entries, Manners, ViewFailure};
 use crate::remote::counters::Counters;
 use crate::remote::mailbox::Mailbox;
-use crate::remote::message::{Answer, BlockKey, Fetch, ToCoordinator};
+use crate::remote::message::{Answer, BlockKey, Fetch, Limit, Page, Scan, ToCoordinator};
 use crate::sync::{Arc, AtomicUsize, Ordering};
 use bytes::Bytes;
 use loom::thread;
@@ -19,20 +19,22 @@ pub(super) struct Watched {
     pub(super) view: Arc<BlockView>,
     asked: Arc<Mailbox<ToCoordinator>>,
     fails: Arc<AtomicUsize>,
+    counters: Arc<Counters>,
 }
 
 pub(super) fn watched() -> Watched {
     let (asked, fails) = (Arc::new(Mailbox::new(8)), Arc::new(AtomicUsize::new(0)));
+    let counters = Arc::new(Counters::default());
     let (asks, failed) = (Arc::clone(&asked), Arc::clone(&fails));
     let view = BlockView::new(
         BlockKey::default(),
         Instant::now(), // a model has no clock: nothing times out
         Manners { batch: 1, batches: 1 },
-        Arc::new(Counters::default()),
+        Arc::clone(&counters),
         move |ask| _ = asks.push(ask),
         move |_| _ = failed.fetch_add(1, Ordering::Relaxed),
     );
-    Watched { view: Arc::new(view), asked, fails }
+    Watched { view: Arc::new(view), asked, fails, counters }
 }
 
 pub(super) fn reading(view: &Arc<BlockView>) -> thread::JoinHandle<Got> {
@@ -48,7 +50,7 @@ fn answer(view: &BlockView, request: u64) {
 #[test]
 fn two_readers_make_one_request() {
     explore(|| {
-        let Watched { view, asked, fails } = watched();
+        let Watched { view, asked, fails, .. } = watched();
         let readers = [reading(&view), reading(&view)];
         let Some(ToCoordinator::Fetch(Fetch { request, .. })) = asked.take() else { panic!("nothing was asked") };
         answer(&view, request);
@@ -69,11 +71,31 @@ fn the_close_leaves_no_reader_behind() {
     });
 }
 
+/// The close comes in the middle of an answer: the one or the other is what is read from then on, and that they differ fails
+/// nothing.
+#[test]
+fn an_answer_that_the_close_overtakes_is_late() {
+    explore(|| {
+        let Watched { view, asked, fails, counters } = watched();
+        view.prefetch([KEY]);
+        let Some(ToCoordinator::Fetch(Fetch { request, .. })) = asked.take() else { panic!("nothing was asked") };
+        let answers = {
+            let view = Arc::clone(&view);
+            thread::spawn(move || answer(&view, request))
+        };
+        view.close();
+        let got = view.get(&KEY);
+        answers.join().unwrap();
+        let late = u64::from(got == Err(ViewFailure::Closed));
+        assert_eq!((fails.load(Ordering::Relaxed), counters.read().late), (0, late), "{got:?}");
+    });
+}
+
 /// The answer races with the close: the reader has the one or the other, and an answer that comes too late fails nothing.
 #[test]
 fn an_answer_that_races_with_the_close_is_used_or_late() {
     explore_within(2, || {
-        let Watched { view, asked, fails } = watched();
+        let Watched { view, asked, fails, counters } = watched();
         let reader = reading(&view);
         let answers = {
             let (view, asked) = (Arc::clone(&view), Arc::clone(&asked));
@@ -89,6 +111,48 @@ fn an_answer_that_races_with_the_close_is_used_or_late() {
         assert_eq!(fails.load(Ordering::Relaxed), 0, "a late answer is not a contradiction");
         asked.close(); // if the close came before the reader, nothing was asked
         answers.join().unwrap();
+        assert_eq!(counters.read().unasked, 0, "it was asked for");
+    });
+}
+
+fn walking(view: &Arc<BlockView>) -> thread::JoinHandle<Result<Entries, ViewFailure>> {
+    let view = Arc::clone(view);
+    thread::spawn(move || view.page(Limit::Unbounded, Limit::Unbounded, false, 8))
+}
+
+/// The close races with two who walk a range: both leave.
+#[test]
+fn the_close_leaves_nobody_who_walks_behind() {
+    explore(|| {
+        let Watched { view, .. } = watched();
+        let walkers = [walking(&view), walking(&view)];
+        view.close();
+        walkers.into_iter().for_each(|walker| assert_eq!(walker.join().unwrap(), Err(ViewFailure::Closed)));
+    });
+}
+
+/// A page races with the close: who walks has the one or the other, and a page that comes too late was asked for.
+#[test]
+fn a_page_that_races_with_the_close_is_used_or_late() {
+    explore_within(2, || {
+        let Watched { view, asked, fails, counters } = watched();
+        let walker = walking(&view);
+        let answers = {
+            let (view, asked) = (Arc::clone(&view), Arc::clone(&asked));
+            thread::spawn(move || {
+                if let Some(ToCoordinator::Scan(Scan { key, request, .. })) = asked.take() {
+                    view.turn(Page { key, request, entries: Ok(vec![(KEY, VALUE)]), more: false });
+                }
+            })
+        };
+        view.close();
+        match walker.join().unwrap() {
+            Ok((entries, more)) => assert_eq!((&*entries, more), (&vec![(KEY, VALUE)], false)),
+            Err(failure) => assert_eq!(failure, ViewFailure::Closed),
+        }
+        asked.close();
+        answers.join().unwrap();
+        assert_eq!((fails.load(Ordering::Relaxed), counters.read().unasked), (0, 0));
     });
 }
 

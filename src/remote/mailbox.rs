@@ -73,9 +73,6 @@ impl<T> Mailbox<T> {
         let mut state = self.state.lock();
         loop {
             if let Some(item) = state.queue.pop_front() {
-                if !state.queue.is_empty() {
-                    self.arrived.notify_one();
-                }
                 return Some(item);
             }
             if !state.open {
