@@ -143,7 +143,8 @@ impl Vm for Stubborn {
     }
 }
 
-/// A transaction that neither reads nor returns cannot be stopped: that is told, by the thread's name, and may be asked again.
+/// A transaction that neither reads nor returns is not waited for beyond the time given, and cannot be stopped: that is told, by
+/// the thread's name, and may be asked again.
 #[test]
 fn a_thread_that_does_not_end_is_named() {
     let network = Network::new(1, Faults::default());
@@ -155,6 +156,7 @@ fn a_thread_that_does_not_end_is_named() {
     talking(&shard, 1);
     coordinator.say(1, &ToShard::Begin(Box::new(begin(block_key(1), &[(0, &[5])], &[]))));
     until(|| has_begun.load(Ordering::Relaxed));
+    assert!(!shard.drain(within(Duration::from_millis(30))), "its block is under way");
     let still = shard.shutdown(within(Duration::from_millis(30))).unwrap_err();
     assert_eq!(still.threads, ["cachekv-shard-run"]);
     let_go.store(true, Ordering::Relaxed);
