@@ -99,7 +99,7 @@ impl Block {
     }
 
     fn view(&self, tx: TxIndex) -> View<'_> {
-        TxView::speculative(&self.store, Version { tx, incarnation: 0 })
+        TxView::speculative(&self.store, Version { tx, incarnation: 0 }, ReadSet::new())
     }
 
     /// Executes `tx` for the first time; nothing is published. Before the threads begin, that is: see `loom_tests/mod.rs` for
@@ -109,7 +109,7 @@ impl Block {
     }
 
     fn ready_as(&self, version: Version, run: impl FnOnce(&View<'_>)) -> Ready {
-        let view = TxView::speculative(&self.store, version);
+        let view = TxView::speculative(&self.store, version, ReadSet::new());
         run(&view);
         Ready { version, finished: view.finish(), previous: Written::default() }
     }
