@@ -9,6 +9,7 @@ mod chains;
 mod listing;
 mod merging;
 mod observing;
+mod unlocked;
 
 use super::{
     Finished, MergeOperator, MultiVersionStore, ReadSet, Settlement, TxIndex, TxView, Version, ViewError, Write,
