@@ -29,7 +29,7 @@ impl<T> std::ops::Deref for Apart<T> {
 #[cfg(not(any(kv_loom, kv_shuttle)))]
 mod real_side {
     /// A list to which is only added, and whose values never move: what was pushed before (in the order of happening) is
-    /// found under its number. Nobody waits for anybody.
+    /// found under its number. Nobody waits for anybody. A push takes the lines that every look reads.
     pub(crate) use boxcar::Vec as AppendVec;
     use crossbeam_skiplist::SkipSet;
     pub(crate) use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
@@ -48,6 +48,13 @@ mod real_side {
         } else {
             std::thread::yield_now();
         }
+    }
+
+    /// The number of the calling thread, from 0 up in the order in which threads first ask.
+    pub(crate) fn thread_number() -> usize {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local!(static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed)); // no more than distinct numbers are asked for
+        NUMBER.with(|number| *number)
     }
 
     /// A cell that holds one published `Arc` and swaps it atomically.
@@ -129,6 +136,11 @@ mod model_side {
     /// Another thread's turn.
     pub(crate) fn pause(_: u32) {
         checker::thread::yield_now();
+    }
+
+    /// All threads are one: who shares with whom is the model's.
+    pub(crate) fn thread_number() -> usize {
+        0
     }
 
     /// The real locks know no poison.

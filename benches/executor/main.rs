@@ -16,7 +16,7 @@ mod workload;
 use cachekv::executor::{Config, RunAhead};
 use measure::{Row, Way, run};
 use std::time::Duration;
-use workload::{Work, scans, transfers};
+use workload::{Work, configured, scans, transfers};
 
 /// Every thread works from the block's begin.
 fn shared(threads: usize, window: RunAhead) -> Config {
@@ -48,6 +48,7 @@ fn rows() -> Vec<Row> {
     rows.push(row("counter/read and write/10 µs".into(), vec![Work::Bump; block], 1, micros(10)));
     for compute in [0, 10] {
         rows.push(row(format!("walks/{compute} µs"), scans(block as u64, 10_000), 10_000, micros(compute)));
+        rows.push(row(format!("parameters/{compute} µs"), configured(block as u64), 10_000, micros(compute)));
     }
     for nanos in [250, 500, 750, 1_000, 1_500, 2_000, 4_000] {
         let name = format!("smallest/{nanos} ns");

@@ -1,5 +1,5 @@
 //! What the blocks do: the Block-STM paper's transfers (two reads and two writes of two distinct accounts), a hot counter
-//! by merge and by reading and writing, walks over ten keys; each with some computation.
+//! by merge and by reading and writing, walks over ten keys, keys that all read; each with some computation.
 
 use cachekv::executor::Vm;
 use cachekv::multiversion::{MergeOperator, TxView, ViewError};
@@ -18,7 +18,12 @@ pub enum Work {
     Bump,
     /// Walks 10 keys from here and writes the first.
     Scan(u64),
+    /// Reads [`PARAMETERS`] keys that nobody writes, and writes this one, which nobody else does.
+    Configured(u64),
 }
+
+/// How many keys a chain's modules read in each transaction, and no transaction writes.
+pub const PARAMETERS: u64 = 32;
 
 /// Runs [`Work`], each with this much computation.
 pub struct Bench {
@@ -90,6 +95,14 @@ impl Vm for Bench {
                 compute(self.compute);
                 view.set(from, sum);
             }
+            Work::Configured(own) => {
+                let mut sum = 0u64;
+                for key in 0..PARAMETERS {
+                    sum = sum.wrapping_add(view.get(&key)?.unwrap_or(0));
+                }
+                compute(self.compute);
+                view.set(own, sum);
+            }
         }
         Ok(())
     }
@@ -117,4 +130,9 @@ pub fn transfers(block: u64, accounts: u64) -> Vec<Work> {
 pub fn scans(block: u64, keys: u64) -> Vec<Work> {
     let mut random = random(7);
     (0..block).map(|_| Work::Scan(random(keys - 10))).collect()
+}
+
+/// Transactions that read the same keys, and write each its own.
+pub fn configured(block: u64) -> Vec<Work> {
+    (0..block).map(|tx| Work::Configured(PARAMETERS + tx)).collect()
 }

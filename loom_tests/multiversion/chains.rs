@@ -204,7 +204,7 @@ fn what_is_committed_is_read() {
             block.publish(write);
             block.store.frontier().advance(1);
         });
-        let committed = block.store.frontier().now() == 1;
+        let committed = block.store.frontier().begin() == 1;
         let read = block.view(1).get(&1).unwrap();
         assert!(read == Some(20) || !committed, "{read:?} after the commit");
         writer.join().unwrap();

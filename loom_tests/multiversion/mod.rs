@@ -9,6 +9,7 @@ mod chains;
 mod listing;
 mod merging;
 mod observing;
+mod unlocked;
 
 use super::{
     Finished, MergeOperator, MultiVersionStore, ReadSet, Settlement, TxIndex, TxView, Version, ViewError, Write,
@@ -99,7 +100,7 @@ impl Block {
     }
 
     fn view(&self, tx: TxIndex) -> View<'_> {
-        TxView::speculative(&self.store, Version { tx, incarnation: 0 })
+        TxView::speculative(&self.store, Version { tx, incarnation: 0 }, ReadSet::new())
     }
 
     /// Executes `tx` for the first time; nothing is published. Before the threads begin, that is: see `loom_tests/mod.rs` for
@@ -109,7 +110,7 @@ impl Block {
     }
 
     fn ready_as(&self, version: Version, run: impl FnOnce(&View<'_>)) -> Ready {
-        let view = TxView::speculative(&self.store, version);
+        let view = TxView::speculative(&self.store, version, ReadSet::new());
         run(&view);
         Ready { version, finished: view.finish(), previous: Written::default() }
     }

@@ -28,7 +28,7 @@ pub(super) struct Job<'o, 'b, V: Vm> {
     pub(super) block: &'b [V::Transaction],
     pub(super) places: Places,
     pub(super) store: MultiVersionStore<V::Key, V::Value, V::Merge>,
-    pub(super) scheduler: Scheduler<Run<V>>,
+    pub(super) scheduler: Scheduler<Box<Run<V>>>,
     pub(super) committer: Committer<'o, V>,
     pub(super) signals: Block,
     pub(super) cancel: Option<CancelToken>,
@@ -44,7 +44,7 @@ pub(super) struct Job<'o, 'b, V: Vm> {
 pub(super) struct Run<V: Vm> {
     /// `None` if the last one came to nothing.
     pub(super) outcome: Option<Result<V::Output, Cause<V::Error>>>,
-    /// Empty for a run at the frontier.
+    /// Of no meaning for a run at the frontier.
     pub(super) reads: ReadSet<V::Key, V::Value, Operand<V>>,
     /// Nothing this run read can change, so there is nothing to validate.
     pub(super) at_frontier: bool,
@@ -57,15 +57,16 @@ pub(super) struct Run<V: Vm> {
 }
 
 impl<V: Vm> Run<V> {
-    pub(super) fn nothing(written: Written<Operand<V>>) -> Self {
-        Self {
+    /// What is left of no execution, but for estimates at `written`.
+    pub(super) fn nothing(written: Written<Operand<V>>) -> Box<Self> {
+        Box::new(Self {
             outcome: None,
-            reads: ReadSet::new(0),
+            reads: ReadSet::new(),
             at_frontier: false,
             incarnation: 0,
             obligations: Vec::new(),
             written,
-        }
+        })
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) enum Status {
     Elsewhere(u32),
 }
 
-/// `R` is what an execution leaves behind. In a cache line of its own: its neighbours are other workers'.
+/// `R` is what an execution leaves behind, behind a pointer: there is a `Tx` for each transaction. In a cache line of its own: its neighbours are other workers'.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Tx<R> {
@@ -24,8 +24,7 @@ pub(super) struct Tx<R> {
     pub(super) incarnation: Incarnation,
     /// Transactions to be woken when this one has executed.
     pub(super) waiters: SmallVec<[TxIndex; 2]>,
-    /// Boxed: an execution that commits at the frontier leaves nothing here, and there is a `Tx` for all of them.
-    pub(super) run: Option<Box<R>>,
+    pub(super) run: Option<R>,
 }
 
 /// An execution to be carried out.
@@ -52,7 +51,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Judged<R> {
     pub(crate) index: TxIndex,
     /// What its last execution left; nothing of a place executed elsewhere.
-    pub(crate) run: Option<Box<R>>,
+    pub(crate) run: Option<R>,
     /// How many there were.
     pub(crate) executions: Incarnation,
 }

@@ -12,7 +12,7 @@ use super::timeline::Outcome;
 use super::vm::{Commit, Vm};
 use crate::kv::Op;
 use crate::multiversion::{
-    Finished, Incarnation, Settlement, Taint, TxIndex, TxView, Unsettled, Version, Write, Written, validate,
+    Finished, Incarnation, ReadSet, Settlement, Taint, TxIndex, TxView, Unsettled, Version, Write, Written, validate,
 };
 use crate::sync::pause;
 use std::ops::ControlFlow;
@@ -28,9 +28,18 @@ pub(super) struct Worker<'j, 'o, 'b, V: Vm> {
     tally: Tally<V::Key>,
     /// The transaction it executes, or executed last.
     at_hand: TxIndex,
+    /// For the room of their read sets: what one worker makes another would give back, and the allocator with its locks, and
+    /// sleeping behind them, would be what two workers share most.
+    spares: Spares<V>,
     /// On the thread that was given the block.
     lead: Option<Lead<'j>>,
 }
+
+/// Runs that are over, of transactions that this worker has committed.
+type Spares<V> = Vec<Box<Run<V>>>;
+
+/// How many of them it keeps.
+const KEPT: usize = 64;
 
 /// What only the first worker has: it decides when the others are called.
 struct Lead<'j> {
@@ -41,7 +50,7 @@ struct Lead<'j> {
 
 impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
     pub(super) fn new(job: &'j Job<'o, 'b, V>) -> Self {
-        Self { job, tally: Tally::new(job.record), at_hand: 0, lead: None }
+        Self { job, tally: Tally::new(job.record), at_hand: 0, spares: Vec::new(), lead: None }
     }
 
     /// The worker of the thread that was given the block, which calls the others by `call`.
@@ -144,10 +153,11 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         }
     }
 
-    fn execute(&mut self, task: Task<Run<V>>) {
+    fn execute(&mut self, task: Task<Box<Run<V>>>) {
         let job = self.job;
         let Task { tx, incarnation, at_frontier, previous } = task;
-        let written = previous.map_or_else(Written::default, |run| run.written);
+        let mut run = previous.or_else(|| self.spares.pop()).unwrap_or_else(|| Run::nothing(Written::default()));
+        run.outcome = None;
         let version = Version { tx, incarnation };
         self.at_hand = tx;
         self.tally.begins(version, at_frontier);
@@ -156,7 +166,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         };
         let view = match at_frontier {
             true => TxView::at_frontier(&job.store, version),
-            false => TxView::speculative(&job.store, version),
+            false => TxView::speculative(&job.store, version, std::mem::replace(&mut run.reads, ReadSet::new())),
         };
         let timed = self.lead.is_some() && Pace::is_due(self.tally.stats.executions - 1);
         let began = (job.time_phases || timed).then(Instant::now);
@@ -164,22 +174,26 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         let outcome = catch_unwind(AssertUnwindSafe(|| job.vm.execute(transaction, &view)));
         self.executed(began, timed);
         let Finished { writes, obligations, reads, taint } = view.finish();
+        if !at_frontier {
+            run.reads = reads;
+        }
+        (run.obligations, run.at_frontier, run.incarnation) = (obligations, at_frontier, incarnation);
         let outcome = match (taint, outcome) {
             (Some(Taint::Blocked(on)), _) => {
                 self.tally.ends(version, Outcome::Blocked { on });
-                return job.scheduler.block(tx, on, Run::nothing(written));
+                return job.scheduler.block(tx, on, run);
             }
             (Some(Taint::Lost), _) => {
                 self.tally.ends(version, Outcome::Lost);
-                return job.scheduler.retry(tx, Run::nothing(written));
+                return job.scheduler.retry(tx, run);
             }
             (Some(Taint::Stopped), _) => {
                 self.tally.ends(version, Outcome::Stopped);
-                return job.scheduler.retry(tx, Run::nothing(written));
+                return job.scheduler.retry(tx, run);
             }
             (Some(Taint::Refused), _) => {
                 self.tally.ends(version, Outcome::Refused);
-                if job.scheduler.defer(tx, Run::nothing(written)) {
+                if job.scheduler.defer(tx, run) {
                     self.commit();
                 }
                 return;
@@ -191,9 +205,9 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         };
         // A failed run writes nothing. It is executed again if it was speculative, else the block ends before it.
         let writes = if outcome.is_ok() { writes } else { Default::default() };
-        let (written, readers_end) = job.store.publish(version, writes.into_entries(), &written);
+        let (written, readers_end) = job.store.publish(version, writes.into_entries(), &run.written);
         self.tally.ends(version, if outcome.is_ok() { Outcome::Executed } else { Outcome::Failed });
-        let run = Run { outcome: Some(outcome), reads, at_frontier, incarnation, obligations, written };
+        (run.outcome, run.written) = (Some(outcome), written);
         self.finish(tx, run);
         self.abort_doomed(tx, readers_end);
     }
@@ -211,7 +225,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
     }
 
     /// Commits what has been executed if it was at the frontier and nobody else is at it; else leaves it to who commits.
-    fn finish(&mut self, tx: TxIndex, run: Run<V>) {
+    fn finish(&mut self, tx: TxIndex, run: Box<Run<V>>) {
         let job = self.job;
         if !run.at_frontier || !job.committer.ask() {
             if job.scheduler.finish(tx, run) {
@@ -220,11 +234,11 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
             return;
         }
         let began = self.clock();
-        let tally = &mut self.tally;
+        let (tally, spares) = (&mut self.tally, &mut self.spares);
         let mut own = Some(run);
         job.committer.answer(|state| match own.take() {
-            Some(run) => commit_own(job, state, tx, run, tally),
-            None => commit_next(job, state, tally),
+            Some(run) => commit_own(job, state, tx, run, tally, spares),
+            None => commit_next(job, state, tally, spares),
         });
         self.tally.stats.committing += began.map_or(Duration::ZERO, |began| began.elapsed());
     }
@@ -250,8 +264,8 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
     /// Commits what can be committed, unless another worker is at it.
     fn commit(&mut self) {
         let began = self.clock();
-        let (job, tally) = (self.job, &mut self.tally);
-        job.committer.drive(|state| commit_next(job, state, tally));
+        let (job, tally, spares) = (self.job, &mut self.tally, &mut self.spares);
+        job.committer.drive(|state| commit_next(job, state, tally, spares));
         self.tally.stats.committing += began.map_or(Duration::ZERO, |began| began.elapsed());
     }
 
@@ -261,7 +275,12 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
 }
 
 /// Commits the transaction at the frontier, if it can be; whether to go on with the next.
-fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally: &mut Tally<V::Key>) -> bool {
+fn commit_next<V: Vm>(
+    job: &Job<'_, '_, V>,
+    state: &mut Committed<'_, V>,
+    tally: &mut Tally<V::Key>,
+    spares: &mut Spares<V>,
+) -> bool {
     let (mut cause, mut failed) = (None, None);
     let judged = job.scheduler.judge(|index, run| match judge(job, &mut state.settlement, index, run, tally) {
         Ok(verdict) => {
@@ -283,7 +302,7 @@ fn commit_next<V: Vm>(job: &Job<'_, '_, V>, state: &mut Committed<'_, V>, tally:
     }
     match cause {
         Some(cause) => end(job, state, cause),
-        None => commit(job, state, index, run.map(|run| *run), executions, tally),
+        None => commit(job, state, index, run, executions, tally, spares),
     }
 }
 
@@ -292,8 +311,9 @@ fn commit_own<V: Vm>(
     job: &Job<'_, '_, V>,
     state: &mut Committed<'_, V>,
     index: TxIndex,
-    mut run: Run<V>,
+    mut run: Box<Run<V>>,
     tally: &mut Tally<V::Key>,
+    spares: &mut Spares<V>,
 ) -> bool {
     if job.scheduler.is_stopped() {
         return false;
@@ -301,7 +321,7 @@ fn commit_own<V: Vm>(
     match judge(job, &mut state.settlement, index, &mut run, tally) {
         Ok(Verdict::Commit) => {
             let executions = job.scheduler.finish_committed(index);
-            commit(job, state, index, Some(run), executions, tally)
+            commit(job, state, index, Some(run), executions, tally, spares)
         }
         Ok(Verdict::Abort | Verdict::Stop) => {
             job.scheduler.retry(index, run);
@@ -323,18 +343,26 @@ fn commit<V: Vm>(
     job: &Job<'_, '_, V>,
     state: &mut Committed<'_, V>,
     index: TxIndex,
-    run: Option<Run<V>>,
+    run: Option<Box<Run<V>>>,
     executions: Incarnation,
     tally: &mut Tally<V::Key>,
+    spares: &mut Spares<V>,
 ) -> bool {
     let mut go_on = ControlFlow::Continue(());
     state.window.committed(index, executions, run.as_ref().is_some_and(|run| !run.at_frontier));
-    if let Some(Run { outcome: Some(Ok(output)), written, .. }) = run {
-        match called_hook(job, state, index, &output, &written) {
-            Ok(flow) => go_on = flow,
-            Err(message) => return end(job, state, Cause::Panicked { index, message }),
+    if let Some(mut run) = run {
+        if let Some(Ok(output)) = run.outcome.take() {
+            match called_hook(job, state, index, &output, &run.written) {
+                Ok(flow) => go_on = flow,
+                Err(message) => return end(job, state, Cause::Panicked { index, message }),
+            }
+            state.outputs.push(output);
         }
-        state.outputs.push(output);
+        if spares.len() < KEPT {
+            run.reads.clear();
+            run.written = Written::default();
+            spares.push(run);
+        }
     }
     tally.committed(index, executions);
     job.store.frontier().advance(index + 1); // before a run can begin at the scheduler's

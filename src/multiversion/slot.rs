@@ -1,4 +1,7 @@
 //! The slot of a key: its version chain behind a lock, its base value read once, and who has read it.
+//!
+//! **A key that nobody writes is read without a lock, and without a write**: most that transactions share are such, and whatever
+//! one core writes there the next has to fetch from it. It answers as the state below does for as long as it is not listed.
 
 use super::chain::{Chain, Operands, Origin, Top, Unanswered, Unresolved, Write};
 use super::frontier::Frontier;
@@ -7,21 +10,28 @@ use crate::kv::{self, DynRead, Key, KvRead, Op, Value};
 use crate::sync::{AtomicBool, AtomicU32, Mutex, OnceLock, Ordering, RwLock};
 
 /// What a block knows of one key. A slot is made at the key's first read or write and lives as long as the block.
+///
+/// What a reader of an unwritten key needs lies together, at the end, apart from what changes.
+#[repr(C)]
 pub(crate) struct Slot<K, V, O> {
-    key: K,
     /// Held for a look or a change, never while the base is read.
     chain: RwLock<Chain<V, O>>,
-    /// The value before the block, once somebody has read it: `Some(None)` is a key that does not exist there.
-    base: OnceLock<Option<V>>,
     /// Held while the base is read, so that it is read once; only those who need that value wait.
     loading: Mutex<()>,
-    /// Whether it has, or is about to have, a version: whether ranges have to look at it.
+    /// The value before the block, once somebody has read it: `Some(None)` is a key that does not exist there.
+    base: OnceLock<Option<V>>,
+    key: K,
+    /// Whether it has, or is about to have, a version: whether there is more to look at than the base. Never taken back.
     listed: AtomicBool,
-    /// One more than the highest transaction that has read the key, 0 if none has: whom a write here may concern.
+    /// More than the highest transaction that has read the key, 0 if none has: whom a write here may concern.
     readers_end: AtomicU32,
     /// When it last changed in a way that a reader may notice, 0 if never; see [`Frontier`].
     changed: AtomicU32,
 }
+
+/// How many transactions share a note that one of them has read a key; a power of two. A note is a write, and whoever reads the
+/// key next pays for it.
+const NOTED: TxIndex = if cfg!(any(kv_loom, kv_shuttle)) { 1 } else { 64 };
 
 /// Why a slot could not answer.
 #[derive(Debug)]
@@ -40,10 +50,10 @@ pub(crate) enum Unsettled<K> {
 impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
     pub(crate) fn new(key: K) -> Self {
         Self {
-            key,
             chain: RwLock::new(Chain::default()),
-            base: OnceLock::new(),
             loading: Mutex::new(()),
+            base: OnceLock::new(),
+            key,
             listed: AtomicBool::new(false),
             readers_end: AtomicU32::new(0),
             changed: AtomicU32::new(0),
@@ -60,6 +70,9 @@ impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
         M: MergeOperator<K, V, Operand = O>,
     {
         let mut known = self.base.get();
+        if let (false, Some(base)) = (self.is_listed(), known) {
+            return Ok((Origin::Base, base.clone()));
+        }
         loop {
             match self.chain.read().read::<K, M>(&self.key, below, known) {
                 Ok(answer) => return Ok(answer),
@@ -72,7 +85,7 @@ impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
 
     /// What a transaction at `below` meets first here.
     pub(crate) fn top(&self, below: TxIndex) -> Top {
-        self.chain.read().top(below)
+        if self.is_listed() { self.chain.read().top(below) } else { Top::Nothing }
     }
 
     /// Whether the key exists for a transaction at `below`, and by whose doing. Operands are not resolved: a key with
@@ -99,22 +112,23 @@ impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
         }
     }
 
-    /// Notes that the transaction `tx` is about to read the key.
+    /// Notes that the transaction `tx` is about to read the key, and that some after it may.
     ///
     /// Relaxed, because the chain's lock orders it: a reader notes itself before it locks the chain, a writer asks after
-    /// it has locked it. If the reader missed the write, its lock came first, and the writer sees the note.
+    /// it has locked it. If the reader missed the write, its lock came first, and the writer sees the note. Of a reader that
+    /// takes no lock the first to write may miss the note: then nobody aborts it early, and its check at commit finds it.
     pub(crate) fn note_reader(&self, tx: TxIndex) {
         if self.readers_end.load(Ordering::Relaxed) <= tx {
-            self.readers_end.fetch_max(tx + 1, Ordering::Relaxed);
+            self.readers_end.fetch_max((tx | (NOTED - 1)).saturating_add(1), Ordering::Relaxed);
         }
     }
 
-    /// One more than the highest transaction that may have read the key before the last write to it.
+    /// More than the highest transaction that may have read the key before the last write to it.
     pub(crate) fn readers_end(&self) -> TxIndex {
         self.readers_end.load(Ordering::Relaxed)
     }
 
-    /// Whether ranges look at it. Acquire, with the release in [`set_listed`](Self::set_listed): who sees it listed may rely
+    /// Whether it may have versions. Acquire, with the release in [`set_listed`](Self::set_listed): who sees it listed may rely
     /// on its entry in the directory.
     pub(crate) fn is_listed(&self) -> bool {
         self.listed.load(Ordering::Acquire)
@@ -132,6 +146,9 @@ impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
 
     pub(crate) fn put(&self, version: Version, write: Option<Write<V, O>>, frontier: &Frontier) {
         let mut chain = self.chain.write();
+        if self.changed.load(Ordering::Relaxed) == 0 {
+            frontier.first_change(); // there may be readers that took no lock
+        }
         self.changed.store(frontier.next_moment(), Ordering::Relaxed); // under the lock, see `Frontier`
         chain.put(version, write);
     }

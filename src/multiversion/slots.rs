@@ -3,7 +3,7 @@
 //! ```text
 //! window  [ · | tag,7 | · | tag,2 | tag,5 | · … ]   a key's entry is one of WIDTH places from where its hash points
 //! rest    for the keys whose places are all taken, behind locks
-//! slots   0  1  2  3  4 …                           they never move: a number is good for as long as the block
+//! slots   0  1  2  3  4 …                           they never move: see `arena`
 //! ```
 //!
 //! **One slot a key, whoever comes first.** An entry is written once, into the first free place of its window, by an
@@ -11,9 +11,10 @@
 //! slower finds the entry of the quicker. A window that is full stays full, for everybody; what finds it so goes to the
 //! rest. Finding a key that is there takes no lock and writes nothing.
 
+use super::arena::Arena;
 use super::slot::Slot;
 use crate::kv::{Key, Value};
-use crate::sync::{AppendVec, AtomicU64, Ordering, RwLock};
+use crate::sync::{AtomicU64, Ordering, RwLock};
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
@@ -40,14 +41,14 @@ type Hasher = foldhash::fast::FixedState;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlotId(u32);
 
-/// Key → slot. Own code because a model checker must see how an entry is made; it holds no more than numbers. Slots, and
-/// the table of the rest, are libraries'.
+/// Key → slot. Own code because a model checker must see how an entry is made; it holds no more than numbers. The table of
+/// the rest is a library's.
 pub(crate) struct Slots<K, V, O> {
     hasher: Hasher,
     /// The upper half of the key's hash, and the slot's number and one. As many places as a power of two.
     places: Box<[AtomicU64]>,
     rest: Box<[RwLock<HashTable<SlotId>>]>,
-    slots: AppendVec<Slot<K, V, O>>,
+    slots: Arena<Slot<K, V, O>>,
 }
 
 impl SlotId {
@@ -73,7 +74,7 @@ impl<K: Key, V: Value, O: Clone> Slots<K, V, O> {
             hasher: Hasher::default(),
             places: (0..places).map(|_| AtomicU64::new(FREE)).collect(),
             rest: (0..SHARDS).map(|_| RwLock::new(HashTable::new())).collect(),
-            slots: AppendVec::new(),
+            slots: Arena::new(),
         }
     }
 
@@ -82,7 +83,7 @@ impl<K: Key, V: Value, O: Clone> Slots<K, V, O> {
         self.slots.get(id.0 as usize).expect("the slot of a number")
     }
 
-    /// All of them, those without a version included.
+    /// All of them, in no order, those without a version included.
     pub(crate) fn all(&self) -> impl Iterator<Item = (SlotId, &Slot<K, V, O>)> {
         self.slots.iter().map(|(at, slot)| (SlotId::new(at), slot))
     }

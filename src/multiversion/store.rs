@@ -8,7 +8,7 @@ use super::slot::{Slot, Unsettled};
 use super::slots::{SlotId, Slots};
 use super::{Incarnation, MergeOperator, TxIndex, Version};
 use crate::kv::{DynRead, Key, KeyRange, Op, Value, WriteBatch};
-use crate::sync::{Arc, AtomicBool, AtomicU32, Ordering};
+use crate::sync::{Apart, Arc, AtomicBool, AtomicU32, Ordering};
 use smallvec::SmallVec;
 use std::fmt;
 use std::time::Instant;
@@ -19,15 +19,15 @@ const PREDICTED: Incarnation = Incarnation::MAX;
 /// What an execution wrote.
 #[derive(Clone, Debug)]
 pub(crate) struct Written<O> {
-    /// Where, in key order.
-    pub(crate) slots: Vec<SlotId>,
+    /// Where, in key order. Here and below, room for what most leave: another thread gives it back.
+    pub(crate) slots: SmallVec<[SlotId; 12]>,
     /// The operands it left, to be settled.
-    merges: Vec<(SlotId, Operands<O>)>,
+    merges: SmallVec<[(SlotId, Operands<O>); 1]>,
 }
 
 impl<O> Default for Written<O> {
     fn default() -> Self {
-        Self { slots: Vec::new(), merges: Vec::new() }
+        Self { slots: SmallVec::new(), merges: SmallVec::new() }
     }
 }
 
@@ -38,7 +38,8 @@ pub(crate) struct MultiVersionStore<K: Key, V: Value, M: MergeOperator<K, V>> {
     base: DynRead<K, V>,
     slots: Slots<K, V, M::Operand>,
     directory: Directory<K>,
-    frontier: Frontier,
+    /// Apart: it moves with every commit, and what stands around it is looked at with every read.
+    frontier: Apart<Frontier>,
     /// One more than the highest transaction that has walked a range, 0 if none has.
     range_readers_end: AtomicU32,
     /// Set when the block stops: every read answers `Interrupted` from then on.
@@ -54,7 +55,7 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
             base,
             slots: Slots::with_capacity(keys),
             directory: Directory::new(),
-            frontier: Frontier::new(),
+            frontier: Apart(Frontier::new()),
             range_readers_end: AtomicU32::new(0),
             interrupted,
             deadline: None,
@@ -106,8 +107,8 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
         previous: &Written<M::Operand>,
     ) -> (Written<M::Operand>, TxIndex) {
         let mut readers_end = 0;
-        let mut merges = Vec::new();
-        let mut slots = Vec::with_capacity(writes.size_hint().0);
+        let mut merges = SmallVec::new();
+        let mut slots = SmallVec::with_capacity(writes.size_hint().0);
         for (key, write) in writes {
             let (id, slot) = self.slots.intern(&key);
             if let Write::Merge(operands) = &write {
@@ -154,7 +155,7 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
             slot.put(Version { tx, incarnation: PREDICTED }, None, &self.frontier);
             id
         });
-        Written { slots: predicted.collect(), merges: Vec::new() }
+        Written { slots: predicted.collect(), merges: SmallVec::new() }
     }
 
     /// Resolves the operands that `tx` left, once everything below it is committed, and tells `settlement` what they come to:

@@ -8,7 +8,7 @@
 
 use super::chain::{Origin, Top};
 use super::iterate_set::{RangeEntry, RangeRead};
-use super::read_set::{PointRead, ReadSet};
+use super::read_set::{Look, ReadSet};
 use super::seen::Seen;
 use super::slot::{Slot, Unread};
 use super::store::MultiVersionStore;
@@ -32,10 +32,10 @@ pub(crate) fn validate<K: Key, V: Value, M: MergeOperator<K, V>>(
     tx: TxIndex,
     reads: &ReadSet<K, V, M::Operand>,
 ) -> Result<(), Conflict<K>> {
-    for PointRead { slot, origin, seen } in reads.points.iter() {
-        let slot = store.slot(*slot);
+    for (Look { slot, origin }, seen) in reads.points.iter() {
+        let slot = store.slot(slot);
         // What has not changed since the run began has not changed since it looked.
-        if slot.changed_since(reads.began) && !holds(store, tx, slot, *origin, seen) {
+        if slot.changed_since(reads.began) && !holds(store, tx, slot, origin, seen) {
             return Err(Conflict { key: slot.key().clone(), in_range: false });
         }
     }

@@ -8,7 +8,7 @@
 
 use super::chain::{Operands, Write};
 use super::iterate_set::RangeRead;
-use super::read_set::{PointRead, ReadSet};
+use super::read_set::{Look, ReadSet};
 use super::seen::Seen;
 use super::sequential::SequentialSource;
 use super::slot::{Slot, Unread};
@@ -103,31 +103,33 @@ pub(crate) struct Finished<K: Key, V: Value, O: Clone> {
 const LOOK_EVERY: usize = 64;
 
 impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
-    /// A view for a speculative run.
-    pub(crate) fn speculative(store: &'a MultiVersionStore<K, V, M>, version: Version) -> Self {
-        Self::over(Source::Speculative(store), version)
+    /// A view for a speculative run. What it observes goes into `reads`, in the place of what is there.
+    pub(crate) fn speculative(
+        store: &'a MultiVersionStore<K, V, M>,
+        version: Version,
+        mut reads: ReadSet<K, V, M::Operand>,
+    ) -> Self {
+        reads.clear();
+        reads.began = store.frontier().begin();
+        Self::over(Source::Speculative(store), version, reads)
     }
 
     /// A view for a run that starts when every transaction below it is committed.
     pub(crate) fn at_frontier(store: &'a MultiVersionStore<K, V, M>, version: Version) -> Self {
-        Self::over(Source::Frontier(store), version)
+        Self::over(Source::Frontier(store), version, ReadSet::new())
     }
 
     /// A view for sequential execution.
     pub(crate) fn sequential(state: SequentialSource<'a, K, V>, tx: TxIndex) -> Self {
-        Self::over(Source::Sequential(state), Version { tx, incarnation: 0 })
+        Self::over(Source::Sequential(state), Version { tx, incarnation: 0 }, ReadSet::new())
     }
 
-    fn over(source: Source<'a, K, V, M>, version: Version) -> Self {
-        let began = match &source {
-            Source::Speculative(store) => store.frontier().now(),
-            Source::Frontier(_) | Source::Sequential(_) => 0, // nothing is recorded, so nothing can disagree
-        };
-        let (writes, reads) = (WriteSet::default(), ReadSet::new(began));
+    fn over(source: Source<'a, K, V, M>, version: Version, reads: ReadSet<K, V, M::Operand>) -> Self {
+        let writes = WriteSet::default();
         Self {
             source,
             version,
-            began,
+            began: reads.began,
             unsettled: Cell::new(false),
             additions: Cell::new(None),
             tainted: Cell::new(false),
@@ -179,12 +181,12 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
             Source::Speculative(store) => store,
         };
         let (id, slot) = store.slots().intern(key);
-        if let Some(point) = self.run.borrow().reads.points.get(id) {
-            return Ok(point.seen.exists());
+        if let Some(seen) = self.run.borrow().reads.points.get(id) {
+            return Ok(seen.exists());
         }
         slot.note_reader(self.version.tx);
         let (origin, exists) = slot.exists(self.version.tx, store.base()).map_err(|unread| self.unread(unread))?;
-        self.observe(slot, PointRead { slot: id, origin, seen: Seen::Existence(exists) }, false)?;
+        self.observe(slot, Look { slot: id, origin }, Seen::Existence(exists), false)?;
         Ok(exists)
     }
 
@@ -292,7 +294,7 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
         if run.reads.points.len() == 0 {
             return None;
         }
-        run.reads.points.get(store.slots().find(key)?).map(|point| &point.seen)
+        run.reads.points.get(store.slots().find(key)?)
     }
 
     /// Whether answers of this run can disagree.
@@ -365,28 +367,28 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
         };
         let (id, slot) = store.slots().intern(key);
         let known = match self.run.borrow().reads.points.get(id) {
-            Some(PointRead { seen: Seen::Value(value), .. }) => return Ok(value.clone()), // answers repeat
-            Some(PointRead { seen: Seen::Existence(_), .. }) => true,
+            Some(Seen::Value(value)) => return Ok(value.clone()), // answers repeat
+            Some(Seen::Existence(_)) => true,
             None => false,
         };
         slot.note_reader(self.version.tx);
         let (origin, value) = slot.read::<M>(self.version.tx, store.base()).map_err(|unread| self.unread(unread))?;
-        self.observe(slot, PointRead { slot: id, origin, seen: Seen::Value(value.clone()) }, known)?;
+        self.observe(slot, Look { slot: id, origin }, Seen::Value(value.clone()), known)?;
         Ok(value)
     }
 
     /// Records an observation, of a key of which something is `known` or nothing, unless it contradicts an earlier one: then
     /// the run is lost.
-    fn observe(&self, slot: &Slot<K, V, M::Operand>, read: PointRead<V>, known: bool) -> Result<(), ViewError> {
+    fn observe(&self, slot: &Slot<K, V, M::Operand>, look: Look, seen: Seen<V>, known: bool) -> Result<(), ViewError> {
         self.looked_at(slot);
         let mut run = self.run.borrow_mut();
-        if self.is_unsettled() && !run.reads.agrees(slot.key(), Some(read.slot), &read.seen) {
+        if self.is_unsettled() && !run.reads.agrees(slot.key(), Some(look.slot), &seen) {
             drop(run);
             return Err(self.taint(Taint::Lost));
         }
         match known {
-            true => run.reads.points.replace(read),
-            false => run.reads.points.push(slot.key(), read),
+            true => run.reads.points.replace(look, seen),
+            false => run.reads.points.push(slot.key(), look, seen),
         }
         Ok(())
     }

@@ -102,14 +102,14 @@ fn a_predicted_estimate_goes_when_the_run_does_not_write_there() {
 fn the_writer_learns_who_has_read_before() {
     let mut block = Block::over(&[(1, 10)]);
     drop(block.observe(7, |view| get(view, 1)));
-    drop(block.observe(4, |view| view.contains(&2).unwrap()));
+    drop(block.observe(70, |view| view.contains(&2).unwrap()));
     let put = |key| std::iter::once((key, super::super::Write::Put(0)));
-    assert_eq!(block.publish(2, put(1)), 8);
-    assert_eq!(block.publish(2, put(2)), 8, "the key it wrote before and does not now");
-    assert_eq!(block.publish(3, put(2)), 5);
-    assert_eq!(block.publish(3, std::iter::empty()), 5);
-    drop(block.observe(9, keys));
-    assert_eq!(block.publish(3, put(33)), 10, "who walks may meet any key");
+    assert_eq!(block.publish(2, put(1)), 64, "sixty-four share a note");
+    assert_eq!(block.publish(2, put(2)), 128, "and who had read the key it wrote before and does not now");
+    assert_eq!(block.publish(3, put(2)), 128);
+    assert_eq!(block.publish(3, std::iter::empty()), 128);
+    drop(block.observe(139, keys));
+    assert_eq!(block.publish(3, put(33)), 140, "who walks may meet any key");
 }
 
 #[test]

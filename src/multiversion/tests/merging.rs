@@ -40,12 +40,13 @@ fn operands_apply_in_block_order_and_in_the_order_given() {
     let base = MemStore::from_iter([(1, 9)]).snapshot().unwrap().into_dyn();
     let store: MultiVersionStore<u32, i64, Digits> = MultiVersionStore::new(base, 0, Arc::default());
     for (tx, digits) in [(1, [3, 4]), (0, [1, 2])] {
-        let view = TxView::speculative(&store, Version { tx, incarnation: 0 });
+        let view = TxView::speculative(&store, Version { tx, incarnation: 0 }, ReadSet::new());
         digits.into_iter().for_each(|digit| view.merge(1, digit).unwrap());
         let writes = view.finish().writes;
         drop(store.publish(Version { tx, incarnation: 0 }, writes.into_entries(), &Written::default()));
     }
-    let view: TxView<'_, u32, i64, Digits> = TxView::speculative(&store, Version { tx: 2, incarnation: 0 });
+    let view: TxView<'_, u32, i64, Digits> =
+        TxView::speculative(&store, Version { tx: 2, incarnation: 0 }, ReadSet::new());
     view.merge(1, 5).unwrap();
     assert_eq!(view.get(&1).unwrap(), Some(912_345));
 }

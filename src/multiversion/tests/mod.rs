@@ -46,7 +46,7 @@ impl Block {
     }
 
     fn view(&self, tx: TxIndex) -> View<'_> {
-        TxView::speculative(&self.store, Version { tx, incarnation: self.incarnation(tx) })
+        TxView::speculative(&self.store, Version { tx, incarnation: self.incarnation(tx) }, ReadSet::new())
     }
 
     fn incarnation(&self, tx: TxIndex) -> u32 {
