@@ -108,7 +108,11 @@ fn blocks_in_a_row_process() {
     println!("\n{blocks} blocks: {size:?} threads and descriptors, {kib} KiB; after a tenth of them {before:?}");
     assert_eq!(size, before.0);
     assert!(kib <= before.1 + MORE_KIB, "{kib} KiB, there were {}", before.1);
-    assert_eq!(one.blocks() + two.blocks(), 0);
+    let end = within(LONG);
+    while one.blocks() + two.blocks() != 0 {
+        assert!(Instant::now() < end, "a block is kept"); // what it came to is told before it is let go of
+        thread::yield_now();
+    }
 }
 
 /// `CACHEKV_TEST_BLOCKS=10000` executes so many.
