@@ -10,14 +10,14 @@
 
 use crate::sync::{Apart, AppendVec, Mutex, OnceLock, thread_number};
 
-/// Whether a checker is at work: short runs, in one lane, so that it meets full ones.
+/// Whether a checker is at work: short runs, so that it meets full ones.
 const CHECKED: bool = cfg!(any(kv_loom, kv_shuttle));
 
 /// How many numbers a thread takes at a time; a power of two.
-const RUN: usize = if CHECKED { 4 } else { 64 };
+const RUN: usize = if CHECKED { 2 } else { 64 };
 
 /// Enough that two threads seldom meet in one; a power of two.
-const LANES: usize = if CHECKED { 1 } else { 64 };
+const LANES: usize = if CHECKED { 4 } else { 64 };
 
 pub(super) struct Arena<T> {
     runs: AppendVec<Box<[OnceLock<T>]>>,
