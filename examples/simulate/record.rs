@@ -32,7 +32,7 @@ impl Grid {
                 let keys = vec![from as u32, to as u32];
                 Tx { cost, reads: keys.clone(), writes: keys, reads_first: true }
             }
-            Work::Count | Work::Bump | Work::Scan(_) => unreachable!("transfers"),
+            Work::Count | Work::Bump | Work::Scan(_) | Work::Configured(_) => unreachable!("transfers"),
         };
         grid.block = grid.work.iter().map(tx).collect();
         grid
