@@ -15,7 +15,8 @@ pub(super) enum Status {
     Elsewhere(u32),
 }
 
-/// `R` is what an execution leaves behind, behind a pointer: there is a `Tx` for each transaction. In a cache line of its own: its neighbours are other workers'.
+/// `R` is what an execution leaves behind, best a pointer to it: most of the block has not been executed, or is committed. In a
+/// cache line of its own: its neighbours are other workers'.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Tx<R> {
