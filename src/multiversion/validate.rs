@@ -1,7 +1,8 @@
 //! Validation: whether what an execution observed is still what it would observe.
 //!
-//! By time first: a slot that has not changed since the run began answers as it did. Then by version: an answer from the same origin is the same answer. Where the origin differs, by value: an execution
-//! that wrote again what had been read invalidates nobody. Existence-only observations depend on existence only.
+//! By time first: a slot that has not changed since the run began answers as it did. Then by version: an answer from the same
+//! origin is the same answer. Where the origin differs, by value: an execution that wrote again what had been read invalidates
+//! nobody. Existence-only observations depend on existence only.
 //!
 //! A range is validated without walking the state below: that does not change, so whatever came from it is still there
 //! unless a version hides it. Only the listed keys inside what was observed are looked at.
