@@ -58,6 +58,7 @@ pub(super) struct Puppet<H> {
     mailbox: Arc<Mailbox<Incoming<(Peer, Bytes)>>>,
     crew: Crew,
     transport: Arc<dyn Transport>,
+    counters: Arc<Counters>,
 }
 
 struct Strings<H> {
@@ -87,19 +88,25 @@ impl<H: BorshDeserialize + Send + 'static> Puppet<H> {
         let mailbox = Arc::new(Mailbox::new(PACKETS));
         let transport: Arc<dyn Transport> = network.transport(address);
         let strings = Strings { heard: sender, of: PhantomData };
+        let counters = Arc::new(Counters::default());
         let endpoint = Endpoint::new(
             strings,
             peers.iter().copied().map(Peer),
             link(LONG),
             Arc::clone(&mailbox),
             Arc::clone(&transport),
-            Arc::new(Counters::default()),
+            Arc::clone(&counters),
         );
         let crew = Crew::default();
         crew.start("puppet".into(), move || endpoint.run()).unwrap();
         let inbox = Arc::clone(&mailbox);
         transport.open(Arc::new(move |peer, packet| _ = inbox.offer(Incoming::Packet(peer, packet)))).unwrap();
-        Self { heard, mailbox, crew, transport }
+        Self { heard, mailbox, crew, transport, counters }
+    }
+
+    /// Waits until it can be heard: who called it is heard before.
+    pub(super) fn talking(&self) {
+        until(|| self.counters.read().ups > 0);
     }
 
     pub(super) fn say(&self, peer: u64, message: &impl BorshSerialize) {

@@ -268,7 +268,7 @@ fn a_read_of_a_closed_block_is_told_so() {
     let network = Network::new(1, Faults::default());
     let cluster = cluster(&network, 0, &[1], LONG);
     let shard = Puppet::<ToShard>::new(&network, 1, &[]);
-    assert_eq!(cluster.handle().shards_up(1, within(LONG)), [0]);
+    shard.talking();
     let fetch = Fetch { key: block_key(3), request: 4, demand: true, keys: vec![key("a")] };
     shard.say(0, &ToCoordinator::Fetch(fetch));
     let answer = shard.hear(|message| if let ToShard::Answer(answer) = message { Some(answer) } else { None });
