@@ -83,31 +83,33 @@ impl Chunk {
         if body.len() != len as usize {
             return Err(ChunkFault::Malformed("its length is not what it says"));
         }
-        Self::read(body.into()).map_err(|_| ChunkFault::Malformed("its entries"))
-    }
-
-    fn read(body: Bytes) -> Result<Self, Malformed> {
-        let whole = body.clone();
-        let mut body = Reader::new(body);
-        let index = body.u32()?;
+        let whole = Bytes::from(body);
+        let mut body = Reader::new(whole.clone());
+        let index = body.u32().map_err(|_| ChunkFault::Malformed("its number"))?;
         let start = whole.len() - body.left();
         read_siblings(&mut body)?;
         let proof = whole.slice(start..whole.len() - body.left());
+        let entries = Self::read_entries(body).map_err(|_| ChunkFault::Malformed("its entries"))?;
+        Ok(Self { index, proof, entries })
+    }
+
+    fn read_entries(mut body: Reader) -> Result<Vec<(Bytes, Bytes)>, Malformed> {
         let count = body.u32()? as usize;
         if count > body.left() / 8 {
             return Err(Malformed); // before room is made for them
         }
         let entries: Result<Vec<_>, _> = (0..count).map(|_| Ok((body.sized()?, body.sized()?))).collect();
         body.end()?;
-        Ok(Self { index, proof, entries: entries? })
+        entries
     }
 }
 
 /// The hashes of a range proof's siblings, the lowest first.
-fn read_siblings(proof: &mut Reader) -> Result<Vec<Hash>, Malformed> {
-    let count = proof.u32()?;
-    if count as usize > proof.left() {
-        return Err(Malformed);
+fn read_siblings(proof: &mut Reader) -> Result<Vec<Hash>, ChunkFault> {
+    let malformed = |_| ChunkFault::Malformed("its proof");
+    let count = proof.u32().map_err(malformed)?;
+    if count > SIBLINGS {
+        return Err(ChunkFault::TooManySiblings(count as usize)); // before room is made for them: 32 bytes for one of 1
     }
     let sibling = |_| match proof.u8()? {
         0 => Ok(Hash::EMPTY),
@@ -115,7 +117,7 @@ fn read_siblings(proof: &mut Reader) -> Result<Vec<Hash>, Malformed> {
         2 => Ok(Hash::leaf(&proof.hash()?, &proof.hash()?)),
         _ => Err(Malformed),
     };
-    (0..count).map(sibling).collect()
+    (0..count).map(sibling).collect::<Result<_, _>>().map_err(malformed)
 }
 
 /// What a verified chunk comes to.
@@ -154,10 +156,7 @@ pub(super) fn verify(chunk: &Chunk, spine: &Spine, root: &Hash) -> Result<Verifi
         }
     }
     let mut proof = Reader::new(chunk.proof.clone());
-    let siblings = read_siblings(&mut proof).map_err(|_| ChunkFault::Malformed("its proof"))?;
-    if siblings.len() > SIBLINGS as usize {
-        return Err(ChunkFault::TooManySiblings(siblings.len()));
-    }
+    let siblings = read_siblings(&mut proof)?;
     if spine.root_with(&siblings)? != *root {
         return Err(ChunkFault::BadProof);
     }

@@ -117,7 +117,7 @@ fn a_chunk_with_a_wrong_proof_is_refused() {
     assert_eq!(changed(|chunk| chunk.proof = null(257)), ChunkFault::TooManySiblings(257));
     let mut sibling = other(3).to_vec();
     sibling[4] = 7;
-    assert_eq!(changed(|chunk| chunk.proof = sibling.into()), ChunkFault::Malformed("its entries"));
+    assert_eq!(changed(|chunk| chunk.proof = sibling.into()), ChunkFault::Malformed("its proof"));
     let last = other(3).len() - 1;
     let mut spoilt = other(3).to_vec();
     spoilt[last] ^= 1;
@@ -216,6 +216,19 @@ fn a_chunk_larger_than_the_limit_is_refused() {
     let mut restorer = Restorer::open(target, good.root, good.manifest.clone()).unwrap().with_limit(100);
     let refused = restorer.add_chunk(0, good.files[0].clone());
     assert!(matches!(refused, Err(Error::Chunk { chunk: 0, cause: ChunkFault::TooLarge { limit: 100, .. } })));
+}
+
+/// A sibling takes a byte in a file and more in memory: so many that no path has places for them are not even read.
+#[test]
+fn a_chunk_with_more_siblings_than_a_path_has_places_is_refused_before_they_are_read() {
+    let read = |count: u32, there: usize| {
+        let proof = [&count.to_le_bytes()[..], &vec![0; there]].concat().into();
+        Chunk::decode(Chunk { index: 0, proof, entries: Vec::new() }.encode(1).unwrap().0, u32::MAX)
+            .map(|chunk| chunk.index)
+    };
+    assert_eq!(read(256, 256), Ok(0));
+    assert_eq!(read(257, 257), Err(ChunkFault::TooManySiblings(257)));
+    assert_eq!(read(u32::MAX, 1 << 20), Err(ChunkFault::TooManySiblings(u32::MAX as usize)));
 }
 
 #[test]
