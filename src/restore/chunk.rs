@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 /// What a chunk's file begins with.
 const MARK: &[u8] = b"ckvchunk";
 const FORMAT: u16 = 1;
+/// The most entries of a chunk: an entry of few bytes takes some hundreds in memory, as entry, hash, node and batch.
+pub(super) const ENTRIES: usize = 1 << 20;
 /// A path has no more places.
 const SIBLINGS: u32 = 256;
 
@@ -89,12 +91,15 @@ impl Chunk {
         let start = whole.len() - body.left();
         read_siblings(&mut body)?;
         let proof = whole.slice(start..whole.len() - body.left());
-        let entries = Self::read_entries(body).map_err(|_| ChunkFault::Malformed("its entries"))?;
+        let count = body.u32().map_err(|_| ChunkFault::Malformed("its entries"))? as usize;
+        if count > ENTRIES {
+            return Err(ChunkFault::TooManyEntries(count)); // before room is made for them
+        }
+        let entries = Self::read_entries(body, count).map_err(|_| ChunkFault::Malformed("its entries"))?;
         Ok(Self { index, proof, entries })
     }
 
-    fn read_entries(mut body: Reader) -> Result<Vec<(Bytes, Bytes)>, Malformed> {
-        let count = body.u32()? as usize;
+    fn read_entries(mut body: Reader, count: usize) -> Result<Vec<(Bytes, Bytes)>, Malformed> {
         if count > body.left() / 8 {
             return Err(Malformed); // before room is made for them
         }

@@ -110,20 +110,33 @@ where
     S: KvStore<Key = Bytes, Value = Bytes>,
 {
     let mut restorer = Restorer::open(target, root, read_manifest(dir)?)?;
+    add_chunks_from(dir, &mut restorer, step)?;
+    restorer.finish()
+}
+
+/// Adds all chunks in `dir` that are still to come; the restore is then to be finished. Calls `step` once where it begins, and after
+/// every chunk.
+///
+/// # Errors
+/// Those of [`Restorer::add_chunk`]; [`Error::Chunk`] with [`ChunkFault::Missing`] if a chunk is not there.
+pub fn add_chunks_from<S>(dir: &Path, restorer: &mut Restorer<S>, step: &mut dyn FnMut(Step)) -> Result<(), Error>
+where
+    S: KvStore<Key = Bytes, Value = Bytes>,
+{
     let mut report = |restorer: &Restorer<S>| {
         step(Step { entries: restorer.entries(), of: restorer.manifest().entries, chunks: restorer.next_chunk() });
     };
-    report(&restorer);
+    report(restorer);
     if !restorer.is_complete() {
         for chunk in restorer.next_chunk()..restorer.manifest().len() {
             let missing = Error::Chunk { chunk, cause: ChunkFault::Missing };
             let listed = restorer.manifest().chunk(chunk).map_or(0, |listed| listed.bytes);
             let file = read_chunk(dir, chunk, listed)?.ok_or(missing)?;
             restorer.add_chunk(chunk, file)?;
-            report(&restorer);
+            report(restorer);
         }
     }
-    restorer.finish()
+    restorer.flush()
 }
 
 /// Makes `dir` the place of this export, unless it is the place of something else.

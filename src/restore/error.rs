@@ -175,6 +175,9 @@ pub enum ChunkFault {
     /// An entry has a key that no state may have.
     #[error("the key {} is reserved for the state tree", .0.escape_ascii())]
     Reserved(Bytes),
+    /// It has more entries than a chunk may.
+    #[error("it has {0} entries, more than the {limit} of a chunk", limit = super::chunk::ENTRIES)]
+    TooManyEntries(usize),
     /// Its proof has more siblings than a path has places for.
     #[error("its proof has {0} siblings, more than its last key has places for")]
     TooManySiblings(usize),

@@ -1,6 +1,6 @@
 //! Cutting one version of a state into chunks.
 
-use super::chunk::{Chunk, verify};
+use super::chunk::{Chunk, ENTRIES, verify};
 use super::error::{ChunkFault, Error};
 use super::hash::Hash;
 use super::manifest::{ListedChunk, Manifest};
@@ -110,6 +110,7 @@ impl<R: KvRead<Key = Bytes, Value = Bytes>> Exporter<R> {
         let mut ends: Option<(Hash, Hash)> = None;
         let mut size = 0;
         while size < self.cut.chunk_bytes.max(1)
+            && entries.len() < ENTRIES
             && let Some(leaf) = self.leaves.next().transpose()?
         {
             let Leaf { path, key, value, .. } = leaf;

@@ -49,7 +49,7 @@ mod walk;
 mod witness;
 
 pub use chunk::Chunk;
-pub use directory::{Step, export_to, read_manifest, restore_from};
+pub use directory::{Step, add_chunks_from, export_to, read_manifest, restore_from};
 pub use error::{ChunkFault, Error, ManifestFault};
 pub use export::{Cut, ExportedChunk, Exporter};
 pub use hash::{Hash, NotAHash};

@@ -29,8 +29,8 @@ const LIMIT: u32 = 1 << 30;
 ///
 /// Nobody else may write to the stores meanwhile. Dropped, it waits until what is being written is.
 /// Memory is bounded by the size of a chunk, and does not grow with the state but for the manifest's 104 bytes a chunk: two
-/// chunks are on their way at once, and one comes to some ten times its size where entries are small, as entries, hashes, nodes
-/// and batch. What the stores keep comes on top (`kv::RedbOptions` says how much, for the embedded one).
+/// chunks are on their way at once, and one comes to its size and some hundreds of bytes for each of its entries, of which there are
+/// 1,048,576 at most, as entries, hashes, nodes and batch. What the stores keep comes on top (`kv::RedbOptions` says how much, for the embedded one).
 /// [`Exporter`](super::Exporter) has an example.
 #[derive(Debug)]
 pub struct Restorer<S: KvStore<Key = Bytes, Value = Bytes>> {
@@ -123,6 +123,11 @@ impl<S: KvStore<Key = Bytes, Value = Bytes>> Restorer<S> {
     /// Whether the stores already hold the whole state.
     pub fn is_complete(&self) -> bool {
         self.position.complete
+    }
+
+    /// The store that the entries go into, if they are restored: after [`flush`](Self::flush) it holds those of all chunks taken.
+    pub fn values(&self) -> Option<&S> {
+        self.stores.iter().find_map(|part| part.values())
     }
 
     /// What is to be restored.

@@ -39,6 +39,13 @@ pub(super) struct Part<S> {
     paired: bool,
 }
 
+impl<S> Part<S> {
+    /// The store, if it is to hold entries.
+    pub(super) fn values(&self) -> Option<&S> {
+        (self.parts != Parts::Tree).then_some(&self.store)
+    }
+}
+
 /// The batches of one chunk, or of the end: one for each store, in the order in which they are committed.
 #[derive(Debug)]
 pub(super) struct Job {

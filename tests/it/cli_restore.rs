@@ -184,6 +184,25 @@ fn an_unfinished_restore_is_refused_by_every_other_command() {
     assert_eq!(json(dir.path(), "root --db part")["root"], root.as_str());
 }
 
+/// No root proves the block that a snapshot says it is of; the state does, and a store that is of another never counts as whole.
+#[test]
+fn a_snapshot_that_lies_about_its_block_is_not_finished() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = made(dir.path(), "--accounts 100 --txns 50");
+    good(dir.path(), "snapshot export --db it --out snap --chunk-bytes 2000");
+    let snap = dir.path().join("snap");
+    let honest = cachekv::restore::read_manifest(&snap).unwrap();
+    for block in [2, 1_000] {
+        let mut lying = honest.clone();
+        lying.version = block;
+        fs::write(snap.join("manifest"), lying.encode()).unwrap();
+        let said = refused(dir.path(), &format!("snapshot restore --from snap --db at{block} --root {root}"), 1);
+        assert!(said.contains("is that of block 3") && said.contains(&format!("says block {block}")), "{said}");
+        let said = refused(dir.path(), &format!("root --db at{block}"), 2);
+        assert!(said.contains("unfinished restore"), "{said}");
+    }
+}
+
 #[test]
 fn what_cannot_be_restored_is_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::root::{json, open_tree};
 use cachekv::kv::{KvStore, RedbStore};
 use cachekv::report::{grouped, grouped_decimal};
-use cachekv::restore::{Cut, Error, Hash, Parts, Restored, Step, Target, export_to, restore_from};
+use cachekv::restore::{Cut, Error, Hash, Parts, Restorer, Step, Target, add_chunks_from, export_to};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -150,9 +150,11 @@ fn restore(args: &Restore) -> Result<String, Failure> {
         (None, Some(Only::Tree)) => Target::One(store, Parts::Tree),
     };
     let mut watch = Watch::new();
-    let (restored, target) = restore_from(&args.from, target, args.root, &mut |step| watch.step(step))?;
+    let mut restorer = Restorer::open(target, args.root, manifest.clone())?;
+    add_chunks_from(&args.from, &mut restorer, &mut |step| watch.step(step))?;
+    check_height(&restorer)?; // before it counts as whole
+    let (restored, _) = restorer.finish()?;
     let elapsed = watch.end();
-    check_height(&restored, &target, watch.resumed_at())?;
     let document = Document {
         command: "snapshot restore",
         db: args.db.display().to_string(),
@@ -170,21 +172,17 @@ fn restore(args: &Restore) -> Result<String, Failure> {
 }
 
 /// The root proves the state, and so the height in it; the snapshot's word for the block is held against that.
-fn check_height(restored: &Restored, target: &Target<RedbStore>, resumed_at: u32) -> Result<(), Failure> {
-    let (Target::One(store, Parts::Everything | Parts::Values) | Target::Two { values: store, .. }) = target else {
-        return Ok(());
-    };
+fn check_height(restorer: &Restorer<RedbStore>) -> Result<(), Failure> {
+    let (Some(store), block) = (restorer.values(), restorer.manifest().version) else { return Ok(()) };
     match Chain::of(&store.snapshot()?) {
         // Complete before, and then run on without a tree, which would have noticed.
-        Ok(Some(chain)) if chain.height > restored.version && resumed_at == restored.chunks => {
-            Err(Failure::Usage(format!(
-                "the store was restored before and is at block {} by now: name another file with --db",
-                chain.height
-            )))
-        }
-        Ok(Some(chain)) if chain.height != restored.version => Err(Failure::Wrong(format!(
-            "the state was restored and is right, and is that of block {}: the snapshot wrongly says block {}",
-            chain.height, restored.version
+        Ok(Some(chain)) if chain.height > block && restorer.is_complete() => Err(Failure::Usage(format!(
+            "the store was restored before and is at block {} by now: name another file with --db",
+            chain.height
+        ))),
+        Ok(Some(chain)) if chain.height != block => Err(Failure::Wrong(format!(
+            "the state is right, and is that of block {}: the snapshot wrongly says block {block}. The store is left unfinished",
+            chain.height
         ))),
         _ => Ok(()), // a state that `cachekv run` did not make has no height
     }

@@ -231,6 +231,18 @@ fn a_chunk_with_more_siblings_than_a_path_has_places_is_refused_before_they_are_
     assert_eq!(read(u32::MAX, 1 << 20), Err(ChunkFault::TooManySiblings(u32::MAX as usize)));
 }
 
+/// An entry takes eight bytes in a file and some hundreds in memory: so many that no chunk holds them are not even read.
+#[test]
+fn a_chunk_with_more_entries_than_a_chunk_may_have_is_refused_before_they_are_read() {
+    let read = |count: usize| {
+        let entries = vec![(Bytes::new(), Bytes::new()); count];
+        let chunk = Chunk { index: 0, proof: Bytes::from_static(&[0; 4]), entries };
+        Chunk::decode(chunk.encode(1).unwrap().0, u32::MAX).map(|chunk| chunk.entries.len())
+    };
+    assert_eq!(read(1 << 20), Ok(1 << 20));
+    assert_eq!(read((1 << 20) + 1), Err(ChunkFault::TooManyEntries((1 << 20) + 1)));
+}
+
 #[test]
 fn a_chunk_that_is_not_what_the_manifest_lists_is_refused() {
     let good = sample();
