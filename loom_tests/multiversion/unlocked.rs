@@ -9,68 +9,63 @@ fn known() -> Arc<Block> {
     block
 }
 
-/// The first write of a key beside a look of a run that begins when the block is committed further: the look saw it, or
-/// validation knows.
+/// Commits transaction 0, which wrote nothing.
+fn commit(block: &Block) {
+    block.store.frontier().advance(1);
+}
+
+/// Key 1 is written for the first time, by each of `writers`, beside a look of a run that may begin when the block is committed
+/// further: the look saw what it is in the end, `last`, or validation knows.
+fn later<T: PartialEq + 'static>(
+    writers: &'static [fn(&View<'_>)],
+    commits: fn(&Arc<Block>) -> Option<thread::JoinHandle<()>>,
+    look: fn(&View<'_>) -> Result<T, ViewError>,
+    last: fn(&T) -> bool,
+) {
+    explore(move || {
+        let block = known();
+        let ready: Vec<_> = (1..).zip(writers).map(|(tx, write)| block.ready(tx, write)).collect();
+        let publish = |ready| beside(&block, move |block| drop(block.publish(ready)));
+        let mut others: Vec<_> = ready.into_iter().map(publish).collect();
+        others.extend(commits(&block));
+        let read = block.observe(4, look);
+        others.into_iter().for_each(|other| other.join().unwrap());
+        let current = last(read.answer.as_ref().unwrap());
+        assert_eq!(block.holds(4, &read), current);
+    });
+}
+
+/// Before the run begins, and by who runs it.
+fn before(block: &Arc<Block>) -> Option<thread::JoinHandle<()>> {
+    commit(block);
+    None
+}
+
 #[test]
 fn what_is_first_written_after_a_look_is_later() {
-    explore(|| {
-        let block = known();
-        let write = block.ready(1, |view| view.set(1, 20));
-        let writer = beside(&block, move |block| drop(block.publish(write)));
-        block.store.frontier().advance(1); // transaction 0 wrote nothing
-        let read = block.observe(2, |view| view.get(&1));
-        writer.join().unwrap();
-        let current = *read.answer.as_ref().unwrap() == Some(20);
-        assert_eq!(block.holds(2, &read), current);
-    });
+    later(&[|view| view.set(1, 20)], before, |view| view.get(&1), |value| *value == Some(20));
 }
 
-/// The same where somebody else commits, and the run sees it.
+/// Somebody else commits, and the run sees it.
 #[test]
 fn what_is_first_written_after_a_look_is_later_than_another_commits() {
-    explore(|| {
-        let block = known();
-        let write = block.ready(1, |view| view.set(1, 20));
-        let writer = beside(&block, move |block| drop(block.publish(write)));
-        let commits = beside(&block, |block| block.store.frontier().advance(1));
-        let read = block.observe(2, |view| view.get(&1));
-        writer.join().unwrap();
-        commits.join().unwrap();
-        let current = *read.answer.as_ref().unwrap() == Some(20);
-        assert_eq!(block.holds(2, &read), current);
-    });
+    later(
+        &[|view| view.set(1, 20)],
+        |block| Some(beside(block, commit)),
+        |view| view.get(&1),
+        |value| *value == Some(20),
+    );
 }
 
-/// The same of two who write it first at once: whichever is quicker, and which of them lists it.
+/// Two write it first at once: whichever is quicker, and which of them lists it.
 #[test]
 fn what_two_write_first_after_a_look_is_later() {
-    explore(|| {
-        let block = known();
-        let (lower, higher) = (block.ready(1, |view| view.set(1, 20)), block.ready(2, |view| view.set(1, 30)));
-        let lower = beside(&block, move |block| drop(block.publish(lower)));
-        let higher = beside(&block, move |block| drop(block.publish(higher)));
-        block.store.frontier().advance(1);
-        let read = block.observe(3, |view| view.get(&1));
-        lower.join().unwrap();
-        higher.join().unwrap();
-        let current = *read.answer.as_ref().unwrap() == Some(30);
-        assert_eq!(block.holds(3, &read), current);
-    });
+    later(&[|view| view.set(1, 20), |view| view.set(1, 30)], before, |view| view.get(&1), |value| *value == Some(30));
 }
 
-/// Existence likewise.
 #[test]
 fn a_key_that_is_first_deleted_after_a_look_is_later() {
-    explore(|| {
-        let block = known();
-        let delete = block.ready(1, |view| view.delete(1));
-        let writer = beside(&block, move |block| drop(block.publish(delete)));
-        block.store.frontier().advance(1);
-        let read = block.observe(2, |view| view.contains(&1));
-        writer.join().unwrap();
-        let current = !*read.answer.as_ref().unwrap();
-        assert_eq!(block.holds(2, &read), current);
-    });
+    later(&[|view| view.delete(1)], before, |view| view.contains(&1), |exists| !exists);
 }
 
 /// What a run has read by key it finds in a walk, though the key is written for the first time in between.
@@ -80,7 +75,7 @@ fn a_walk_finds_what_was_read_without_a_lock() {
         let block = known();
         let write = block.ready(1, |view| view.set(1, 20));
         let writer = beside(&block, move |block| drop(block.publish(write)));
-        block.store.frontier().advance(1);
+        commit(&block);
         let view = block.view(2);
         if let (Ok(point), Ok(walked)) = (view.get(&1), walk(&view)) {
             assert_eq!(walked, [(1, point.unwrap())], "two answers of one run");

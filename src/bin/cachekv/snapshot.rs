@@ -181,7 +181,7 @@ fn check_height(restorer: &Restorer<RedbStore>) -> Result<(), Failure> {
             chain.height
         ))),
         Ok(Some(chain)) if chain.height != block => Err(Failure::Wrong(format!(
-            "the state is right, and is that of block {}: the snapshot wrongly says block {block}. The store is left unfinished",
+            "the state with this root is that of block {}: the snapshot wrongly says block {block}. The store is left unfinished",
             chain.height
         ))),
         _ => Ok(()), // a state that `cachekv run` did not make has no height
