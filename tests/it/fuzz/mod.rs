@@ -107,4 +107,5 @@ fn chunks_and_other_bytes_of_a_snapshot() {
 #[test]
 fn packets_and_messages() {
     smoke("remote_packets", 300, remote_packets::EVENTS, remote_packets::run);
+    remote_packets::shares_end();
 }

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-pub const EVENTS: &[&str] = &["garbled", "malformed", "stale", "begun", "refused", "unanswered read"];
+pub const EVENTS: &[&str] = &["garbled", "malformed", "stale"];
 
 /// Reads its key, and writes it one higher.
 struct Adding;
@@ -178,7 +178,7 @@ fn of_a_coordinator(data: &[u8]) -> ToShard {
             own: vec![Own { place: 1, transaction: vec![n].into(), writes: vec![vec![n].into()], told: vec![0] }],
             others: vec![(0, vec![vec![n].into()])],
             prefetch: vec![vec![n].into()],
-            within: u64::from(n) * 10,
+            within: if n == u8::MAX { 10_000_000 } else { u64::from(n) * 10 }, // µs; the longest is long enough for a first read
         })),
         1 => ToShard::Answer(Answer { key, request: u64::from(n % 3), values: vec![(bytes, Ok(None))] }),
         2 => ToShard::Page(Page {
@@ -255,18 +255,27 @@ pub fn run(data: &[u8]) -> u32 {
     }
     wire.is_heard(&probe, &*counts);
     let after = counts();
+    let long = to_shard && after.begun > before.begun && rest.ends_with(&[u8::MAX]);
+    while long && counts().fetched == before.fetched && peers.shard.0.blocks() > 0 {
+        std::thread::yield_now(); // its share reads, or came to its end before
+    }
     if data.len().is_multiple_of(16) {
         a_block_is_right(&mut peers.right.lock().0);
     }
-    let met = [
-        after.garbled > before.garbled,
-        after.malformed > before.malformed,
-        after.stale > before.stale + 2,
-        after.begun > before.begun,
-        after.failed > before.failed,
-        after.fetched > before.fetched,
-    ];
+    let met = [after.garbled > before.garbled, after.malformed > before.malformed, after.stale > before.stale + 2];
     (0..).zip(met).filter(|(_, met)| *met).fold(0, |events, (at, _)| events | 1 << at)
+}
+
+/// The shares that were begun have all ended, some of them while a read of theirs was unanswered.
+#[allow(dead_code, reason = "the smoke test asks it; a fuzzer does not end")]
+pub fn shares_end() {
+    let shard = &peers().shard.0;
+    let end = Instant::now() + Duration::from_secs(60);
+    while shard.blocks() > 0 || shard.counts().failed == 0 {
+        assert!(Instant::now() < end, "a share goes on beyond its time: {:?}", shard.counts());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(shard.counts().fetched > 0, "{:?}", shard.counts());
 }
 
 fn a_block_is_right(cluster: &mut Cluster<Adding>) {
