@@ -6,7 +6,7 @@
 use super::slot::Slot;
 use super::slots::{SlotId, Slots};
 use crate::kv::{Key, KeyRange, Value};
-use crate::sync::{AtomicU64, InsertOnlySet, OnceLock, Ordering, RwLock};
+use crate::sync::{InsertOnlySet, OnceLock, RwLock};
 use std::borrow::Borrow;
 use std::cmp;
 
@@ -15,8 +15,6 @@ pub(crate) struct Directory<K: Key> {
     /// Whoever lists a slot reads whether there is a directory yet, and whoever makes it enters what has been listed: the
     /// latter alone.
     making: RwLock<()>,
-    /// How many keys have entered since it was made.
-    additions: AtomicU64,
 }
 
 /// A slot's number, ordered as its key is.
@@ -28,7 +26,7 @@ struct Listed<K> {
 
 impl<K: Key> Directory<K> {
     pub(crate) fn new() -> Self {
-        Self { keys: OnceLock::new(), making: RwLock::new(()), additions: AtomicU64::new(0) }
+        Self { keys: OnceLock::new(), making: RwLock::new(()) }
     }
 
     /// Lists a slot unless it is. The caller puts no version into a chain before this has returned: a key that a point read
@@ -41,7 +39,6 @@ impl<K: Key> Directory<K> {
         if let Some(keys) = self.keys.get() {
             // Two first writers may both come here. The slot is one, so whichever entry stays is right.
             keys.insert(Listed { key: slot.key().clone(), id });
-            self.additions.fetch_add(1, Ordering::Release); // for `additions`
         }
         slot.set_listed();
     }
@@ -71,12 +68,6 @@ impl<K: Key> Directory<K> {
                 drop(self.keys.set(keys)); // the first: nobody else is here
             }
         }
-    }
-
-    /// A count of the keys that have entered, for a run that walks ranges: while it stays, no key has come that the run has
-    /// passed over. Acquire, with the release of whoever enters a key: a key that is counted is met by the walks after.
-    pub(crate) fn additions(&self) -> u64 {
-        self.additions.load(Ordering::Acquire)
     }
 }
 

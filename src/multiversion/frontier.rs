@@ -16,8 +16,8 @@ use crate::sync::{AtomicU32, Ordering, fence};
 ///   further look;
 /// * two looks of one run at one slot agree, if the second finds no later moment.
 ///
-/// A key that has not been listed when a range passes over it has no slot to look at: see
-/// [`Directory::additions`](super::directory::Directory::additions).
+/// A range that passes over a key which is not in the directory has no slot to look at, and is such a look without a lock: the
+/// key enters before the fence of its first writer.
 #[derive(Debug)]
 pub(crate) struct Frontier(AtomicU32);
 

@@ -89,11 +89,6 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
         self.directory.range(range, &self.slots)
     }
 
-    /// A count of the keys that have entered the directory.
-    pub(crate) fn additions(&self) -> u64 {
-        self.directory.additions()
-    }
-
     /// Makes the writes of an execution visible and removes what the transaction's earlier executions wrote and this
     /// one did not (`previous`). Returns the slots written, and one more than the highest transaction that may have read
     /// any of the keys before: those between are to be validated.

@@ -47,8 +47,6 @@ pub struct TxView<'a, K: Key, V: Value, M: MergeOperator<K, V> = NoMerge> {
     /// When the run began, and whether it has since looked at a slot that has changed: until then its answers agree.
     began: TxIndex,
     unsettled: Cell<bool>,
-    /// How many keys the directory had gained when the run walked its first range, if it has.
-    additions: Cell<Option<u64>>,
     /// Whether the run is tainted.
     tainted: Cell<bool>,
     /// How many calls it makes before it looks whether it is lost.
@@ -131,7 +129,6 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
             version,
             began: reads.began,
             unsettled: Cell::new(false),
-            additions: Cell::new(None),
             tainted: Cell::new(false),
             calls_left: Cell::new(LOOK_EVERY),
             run: RefCell::new(Run { writes, reads, taint: None }),
@@ -275,16 +272,8 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
 
     /// To be told of every slot that was looked at, after the look.
     pub(super) fn looked_at(&self, slot: &Slot<K, V, M::Operand>) {
-        let Source::Speculative(store) = &self.source else { return };
-        if slot.changed_since(self.began) || self.additions.get().is_some_and(|before| before != store.additions()) {
+        if matches!(self.source, Source::Speculative(_)) && slot.changed_since(self.began) {
             self.unsettled.set(true);
-        }
-    }
-
-    /// To be told before the first range is walked.
-    pub(super) fn begin_ranges(&self) {
-        if let (None, Source::Speculative(store)) = (self.additions.get(), &self.source) {
-            self.additions.set(Some(store.additions()));
         }
     }
 

@@ -156,7 +156,6 @@ impl<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> ViewKeys<'v, 'a, K, V, M>
             }
             match &view.source {
                 Source::Speculative(store) | Source::Frontier(store) => {
-                    view.begin_ranges();
                     let slots = Box::new(store.listed(range.clone()));
                     sources.push(Walk::Listed { slots, store, view });
                     sources.push(Walk::Base(store.base().scan(range.clone())));
