@@ -38,7 +38,11 @@ mod real_side {
     use std::borrow::Borrow;
     use std::ops::RangeBounds;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    #[cfg(not(kv_tsan))]
     pub(crate) use std::sync::{Arc, OnceLock};
+    /// What the standard ones do, in code that the thread sanitizer sees and without the fences that it does not know.
+    #[cfg(kv_tsan)]
+    pub(crate) use {once_cell::sync::OnceCell as OnceLock, triomphe::Arc};
 
     /// Lets a little time pass between two looks at what another thread does shortly: spins at first, longer each
     /// round, then gives up the rest of the time slice.
@@ -63,11 +67,11 @@ mod real_side {
     /// older than a value whose publication happened before the call. Neither side waits for the other, however long the
     /// reading inside `with` takes.
     #[derive(Debug)]
-    pub(crate) struct SnapshotCell<T>(arc_swap::ArcSwap<T>);
+    pub(crate) struct SnapshotCell<T>(arc_swap::ArcSwapAny<Arc<T>>);
 
     impl<T> SnapshotCell<T> {
         pub(crate) fn new(value: Arc<T>) -> Self {
-            Self(arc_swap::ArcSwap::new(value))
+            Self(arc_swap::ArcSwapAny::new(value))
         }
 
         /// The published value, owned: it stays as it is for as long as the caller keeps it.

@@ -27,9 +27,12 @@ pub struct Iter<R: KvRead> {
     ended: bool,
 }
 
+/// By a name of its own, because the macro below takes whatever is called `Arc` for the standard one.
+type SharedCut<R> = Arc<Cut<R>>;
+
 #[self_referencing]
 struct Walk<R: KvRead> {
-    cut: Arc<Cut<R>>,
+    cut: SharedCut<R>,
     #[borrows(cut)]
     #[not_covariant]
     layers: Layers<'this, R>,
