@@ -131,7 +131,7 @@ where
         for chunk in restorer.next_chunk()..restorer.manifest().len() {
             let missing = Error::Chunk { chunk, cause: ChunkFault::Missing };
             let listed = restorer.manifest().chunk(chunk).map_or(0, |listed| listed.bytes);
-            let file = read_chunk(dir, chunk, listed)?.ok_or(missing)?;
+            let file = read_chunk(dir, chunk, listed.min(restorer.limit()))?.ok_or(missing)?;
             restorer.add_chunk(chunk, file)?;
             report(restorer);
         }
@@ -182,15 +182,19 @@ fn chunk_path(dir: &Path, index: u32) -> PathBuf {
     dir.join(format!("chunk-{index:08}"))
 }
 
-/// The contents of a file, if it is there. One that is longer than `limit` is not read.
+/// The contents of a file, if it is there. One that is longer than `limit` is not read, nor is what is no file: to open a pipe
+/// may wait for ever.
 fn read_file(path: &Path, limit: u64, longer: impl FnOnce(u64) -> Error) -> Result<Option<Bytes>, Error> {
-    let file = match File::open(path) {
+    let size = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(Error::io(path))?,
+        Ok(other) if !other.is_file() => {
+            return Err(Error::io(path)(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")));
+        }
+        found => found.map_err(Error::io(path))?.len(),
     };
-    let size = file.metadata().map_err(Error::io(path))?.len();
     let mut bytes = Vec::new();
     if size <= limit {
+        let file = File::open(path).map_err(Error::io(path))?;
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::io(path))?;
     }
     let size = size.max(bytes.len() as u64);

@@ -110,6 +110,10 @@ impl<S: KvStore<Key = Bytes, Value = Bytes>> Restorer<S> {
         self
     }
 
+    pub(super) fn limit(&self) -> u32 {
+        self.limit
+    }
+
     /// The number of the chunk that is expected next, which is that of the chunks there are: the resume point.
     pub fn next_chunk(&self) -> u32 {
         self.position.chunks

@@ -39,9 +39,9 @@ fn refused(dir: &Path, args: &str, status: i32) -> String {
 }
 
 /// What `cachekv verify` answers to `proof`.
-fn verify(dir: &Path, root: &str, proof: &str) -> Output {
+fn verify(dir: &Path, root: &str, proof: impl AsRef<[u8]>) -> Output {
     let mut child = command(dir, &format!("verify --root {root}")).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(proof.as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(proof.as_ref()).unwrap();
     child.wait_with_output().unwrap()
 }
 
@@ -104,6 +104,7 @@ fn proofs_of_what_is_and_is_not_there() {
         assert_eq!(verify(dir.path(), &root, &spoilt).status.code(), Some(1));
     }
     assert_eq!(verify(dir.path(), &root, "nonsense").status.code(), Some(1));
+    assert_eq!(verify(dir.path(), &root, [0xff, 0xfe, 0]).status.code(), Some(1));
     assert_eq!(refused(dir.path(), "prove 0x123 --db it", 2), "cachekv: 0x123 is not hexadecimal\n");
     assert!(refused(dir.path(), "verify --root 12", 2).contains("64 hexadecimal digits"));
 }
@@ -216,6 +217,9 @@ fn what_cannot_be_restored_is_refused() {
     assert!(refused(dir.path(), &format!("snapshot restore --from snap --db x --root {other}"), 1).contains(&other));
     assert!(!dir.path().join("x").exists(), "a file is left of it");
     refused(dir.path(), &format!("snapshot restore --from snap --db x --tree-db x --root {root}"), 2);
+    refused(dir.path(), &format!("snapshot restore --from snap --db it --tree-db x --root {root}"), 2);
+    refused(dir.path(), &format!("snapshot restore --from snap --db x --tree-db nowhere/y --root {root}"), 3);
+    assert!(!dir.path().join("x").exists(), "a file is left of it");
     assert!(refused(dir.path(), "snapshot export --db it --out snap", 2).contains("another directory"));
     fs::remove_file(dir.path().join("snap/manifest")).unwrap();
     let said = refused(dir.path(), &format!("snapshot restore --from snap --db x --root {root}"), 2);

@@ -109,12 +109,13 @@ pub(crate) fn prove(args: &ProveArgs) -> Result<String, Failure> {
 /// If it does not hold, or is none.
 pub(crate) fn verify(args: &VerifyArgs) -> Result<String, Failure> {
     let unread = |name: &str, error: io::Error| Failure::System(format!("cannot read {name}: {error}"));
-    let mut text = String::new();
+    let mut given = Vec::new();
     match &args.file {
-        Some(path) => text = fs::read_to_string(path).map_err(|error| unread(&path.display().to_string(), error))?,
-        None => drop(io::stdin().read_to_string(&mut text).map_err(|error| unread("the standard input", error))?),
+        Some(path) => given = fs::read(path).map_err(|error| unread(&path.display().to_string(), error))?,
+        None => drop(io::stdin().read_to_end(&mut given).map_err(|error| unread("the standard input", error))?),
     }
-    let bytes = digits(&text).and_then(|digits| unhex(&digits));
+    let digits = str::from_utf8(&given).ok().and_then(digits);
+    let bytes = digits.and_then(|digits| unhex(&digits));
     let bytes = bytes.ok_or_else(|| Failure::Wrong("what was given is no proof".into()))?;
     let proof = Proof::decode(bytes)?;
     proof.verify(&args.root)?;

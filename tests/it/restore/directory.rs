@@ -144,6 +144,22 @@ fn a_file_that_is_too_long_is_not_read() {
     assert!(matches!(said, Err(Error::Manifest(ManifestFault::Malformed(why))) if why.contains("longer")), "{said:?}");
 }
 
+/// To open a pipe waits until somebody writes into it: what is no file is refused before.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_no_file_is_not_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    export(dir.path(), &state(56, 100), CUT).unwrap();
+    let root = read_manifest(dir.path()).unwrap().root;
+    for name in ["chunk-00000001", "manifest"] {
+        let path = dir.path().join(name);
+        fs::remove_file(&path).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+        let said = restore_from(dir.path(), Target::One(Mem::new(), Parts::Everything), root, &mut |_| ());
+        assert!(matches!(&said, Err(Error::Io { path: at, .. }) if *at == path), "{:?}", said.map(|_| ()));
+    }
+}
+
 #[test]
 fn a_missing_chunk_is_named_and_the_restore_goes_on_when_it_is_there() {
     let state = state(55, 100);
