@@ -20,6 +20,14 @@ mod cachekv_races;
 /// The program: what it does, leaves behind and refuses.
 #[cfg(feature = "cli")]
 mod cli;
+/// The program under clocks that jump.
+#[cfg(all(
+    feature = "cli",
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+mod cli_clocks;
 /// The program on Ethereum blocks.
 #[cfg(all(feature = "cli", feature = "evm"))]
 mod cli_evm;
