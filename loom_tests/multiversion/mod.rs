@@ -16,7 +16,7 @@ use super::{
     Written, validate,
 };
 use crate::kv::{DynRead, Error, KeyRange, KvRead, MemSnapshot, MemStore, Op};
-use crate::loom_tests::explore;
+use crate::loom_tests::{explore, explore_within};
 use crate::sync::{AtomicBool, Ordering};
 use loom::thread;
 use std::sync::Arc;
@@ -122,7 +122,7 @@ impl Block {
 
     fn publish(&self, ready: Ready) -> Done {
         let Ready { version, finished: Finished { writes, obligations, .. }, previous } = ready;
-        let (written, readers_end) = self.store.publish(version, writes.into_entries(), &previous);
+        let (written, readers_end) = self.store.publish(version, self.store.place(writes.into_entries()), &previous);
         Done { written, readers_end, obligations }
     }
 

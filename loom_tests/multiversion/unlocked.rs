@@ -83,3 +83,35 @@ fn a_walk_finds_what_was_read_without_a_lock() {
         writer.join().unwrap();
     });
 }
+
+/// A value that takes the place of what a run knew of the key agrees with that.
+#[test]
+fn a_read_agrees_with_what_was_known_without_a_lock() {
+    explore(|| {
+        let block = known();
+        let delete = block.ready(1, |view| view.delete(1));
+        let writer = beside(&block, move |block| drop(block.publish(delete)));
+        commit(&block);
+        let view = block.view(2);
+        if let (Ok(exists), Ok(value)) = (view.contains(&1), view.get(&1)) {
+            assert_eq!(exists, value.is_some(), "two answers of one run");
+        }
+        writer.join().unwrap();
+    });
+}
+
+/// What a walk has passed over a read by key does not show, though two write it first at once.
+#[test]
+fn what_a_walk_passed_over_is_not_read_when_two_write_it() {
+    explore_within(2, || {
+        let block = Block::over(&[]);
+        let ready = [1, 2].map(|tx| block.ready(tx, |view| view.set(1, 20)));
+        let others = ready.map(|ready| beside(&block, move |block| drop(block.publish(ready))));
+        commit(&block);
+        let view = block.view(3);
+        if let (Ok(walked), Ok(point)) = (walk(&view), view.get(&1)) {
+            assert_eq!(walked.first().map(|(_, value)| *value), point, "two answers of one run");
+        }
+        others.into_iter().for_each(|other| other.join().unwrap());
+    });
+}

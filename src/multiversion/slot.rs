@@ -74,7 +74,8 @@ impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
             return Ok((Origin::Base, base.clone()));
         }
         loop {
-            match self.chain.read().read::<K, M>(&self.key, below, known) {
+            let answer = self.chain.read().read::<K, M>(&self.key, below, known);
+            match answer {
                 Ok(answer) => return Ok(answer),
                 Err(Unanswered::Estimate(tx)) => return Err(Unread::Estimate(tx)),
                 // Then once more from the top: a version may have come meanwhile.

@@ -31,6 +31,18 @@ impl<O> Default for Written<O> {
     }
 }
 
+/// What an execution is about to write: every key has its slot and is listed, and no version is there yet.
+pub(crate) struct Placed<'s, K, V, O> {
+    writes: SmallVec<[(SlotId, &'s Slot<K, V, O>, Write<V, O>); 4]>,
+    merges: SmallVec<[(SlotId, Operands<O>); 1]>,
+}
+
+impl<K, V, O> Default for Placed<'_, K, V, O> {
+    fn default() -> Self {
+        Self { writes: SmallVec::new(), merges: SmallVec::new() }
+    }
+}
+
 /// The speculative state of one block.
 ///
 /// It goes with the block: nothing in it is ever overwritten by another block or reclaimed before the end.
@@ -89,6 +101,24 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
         self.directory.range(range, &self.slots)
     }
 
+    /// Finds the places of `writes`. All code of the keys and operands runs here, so that it may panic before any of them is
+    /// visible: the block, of which the run may be no part in the end, is then as it was.
+    pub(crate) fn place(
+        &self,
+        writes: impl Iterator<Item = (K, Write<V, M::Operand>)>,
+    ) -> Placed<'_, K, V, M::Operand> {
+        let mut placed = Placed { writes: SmallVec::with_capacity(writes.size_hint().0), merges: SmallVec::new() };
+        for (key, write) in writes {
+            let (id, slot) = self.slots.intern(&key);
+            if let Write::Merge(operands) = &write {
+                placed.merges.push((id, operands.clone()));
+            }
+            self.directory.list(id, slot); // before its first version, so that ranges see what points see
+            placed.writes.push((id, slot, write));
+        }
+        placed
+    }
+
     /// Makes the writes of an execution visible and removes what the transaction's earlier executions wrote and this
     /// one did not (`previous`). Returns the slots written, and one more than the highest transaction that may have read
     /// any of the keys before: those between are to be validated.
@@ -98,18 +128,13 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
     pub(crate) fn publish(
         &self,
         version: Version,
-        writes: impl Iterator<Item = (K, Write<V, M::Operand>)>,
+        placed: Placed<'_, K, V, M::Operand>,
         previous: &Written<M::Operand>,
     ) -> (Written<M::Operand>, TxIndex) {
+        let Placed { writes, merges } = placed;
         let mut readers_end = 0;
-        let mut merges = SmallVec::new();
-        let mut slots = SmallVec::with_capacity(writes.size_hint().0);
-        for (key, write) in writes {
-            let (id, slot) = self.slots.intern(&key);
-            if let Write::Merge(operands) = &write {
-                merges.push((id, operands.clone()));
-            }
-            self.directory.list(id, slot); // before its first version, so that ranges see what points see
+        let mut slots = SmallVec::with_capacity(writes.len());
+        for (id, slot, write) in writes {
             slot.put(version, Some(write), &self.frontier);
             readers_end = readers_end.max(slot.readers_end());
             slots.push(id);

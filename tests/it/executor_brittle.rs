@@ -5,7 +5,7 @@
 use crate::faulty::finishes;
 use cachekv::executor::{BlockExecutor, BlockResult, Cause, Options, Vm, execute_sequentially};
 use cachekv::kv::{KvStore, MemSnapshot, MemStore, WriteBatch};
-use cachekv::multiversion::{MergeOperator, TxView, ViewError};
+use cachekv::multiversion::{MergeOperator, NoMerge, TxView, ViewError};
 use std::cmp::Ordering as Order;
 use std::hash::{Hash, Hasher};
 use std::panic::resume_unwind;
@@ -215,4 +215,56 @@ fn so_it_does_sequentially() {
     let case = Case::new();
     let uses = case.uses(Case::execute_sequentially);
     assert!((1..=sure(uses)).all(|at| case.breaks(Case::execute_sequentially, at)));
+}
+
+/// A key that has no hash if it is 13.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Unlucky(u32);
+
+impl Hash for Unlucky {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        if self.0 == 13 {
+            resume_unwind(Box::new("thirteen"));
+        }
+        self.0.hash(state);
+    }
+}
+
+/// The second transaction writes the key that it reads from the first: in a run before the first's, one that there is not.
+#[derive(Default)]
+struct Naming {
+    read: AtomicI64,
+}
+
+impl Vm for Naming {
+    type Key = Unlucky;
+    type Value = u32;
+    type Merge = NoMerge;
+    type Transaction = bool;
+    type Output = u32;
+    type Error = ViewError;
+
+    fn execute(&self, first: &bool, view: &TxView<'_, Unlucky, u32>) -> Result<u32, ViewError> {
+        let key = if *first { 1 } else { view.get(&Unlucky(1))?.unwrap_or(13) };
+        self.read.fetch_add(i64::from(!first), Ordering::Relaxed);
+        while *first && self.read.load(Ordering::Relaxed) == 0 {
+            std::thread::yield_now();
+            view.check()?;
+        }
+        view.set(Unlucky(key), 14);
+        Ok(key)
+    }
+}
+
+/// A panic of a key's code where a run is published that is none in the end is nothing, as one in the run itself.
+#[test]
+fn a_panic_where_a_stale_run_is_published_is_nothing() {
+    finishes("a block", || {
+        let naming = Naming::default();
+        let base = MemStore::new().snapshot().unwrap();
+        let done = crate::acts::sharing(2).execute(&base, &[true, false], &naming).unwrap();
+        assert_eq!(done.outputs, [1, 14]);
+        assert_eq!(done.batch.iter().map(|(key, _)| key.0).collect::<Vec<_>>(), [1, 14]);
+        assert!(naming.read.load(Ordering::Relaxed) > 1, "the second was executed once, so that nothing was stale");
+    });
 }

@@ -43,7 +43,7 @@ fn operands_apply_in_block_order_and_in_the_order_given() {
         let view = TxView::speculative(&store, Version { tx, incarnation: 0 }, ReadSet::new());
         digits.into_iter().for_each(|digit| view.merge(1, digit).unwrap());
         let writes = view.finish().writes;
-        drop(store.publish(Version { tx, incarnation: 0 }, writes.into_entries(), &Written::default()));
+        drop(store.publish(Version { tx, incarnation: 0 }, store.place(writes.into_entries()), &Written::default()));
     }
     let view: TxView<'_, u32, i64, Digits> =
         TxView::speculative(&store, Version { tx: 2, incarnation: 0 }, ReadSet::new());

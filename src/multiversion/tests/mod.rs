@@ -5,10 +5,10 @@ mod merging;
 mod observing;
 
 use super::{
-    Finished, MergeOperator, MultiVersionStore, ReadSet, Settlement, TxIndex, TxView, Unsettled, Version, Written,
-    validate,
+    Finished, MergeOperator, MultiVersionStore, Placed, ReadSet, Settlement, TxIndex, TxView, Unsettled, Version,
+    Written, validate,
 };
-use crate::kv::{KvRead, KvStore, MemStore, Op};
+use crate::kv::{DynRead, Error, KeyRange, KvRead, KvStore, MemSnapshot, MemStore, Op};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use std::collections::HashMap;
 
@@ -40,8 +40,11 @@ struct Block {
 
 impl Block {
     fn over(base: &[(u32, i64)]) -> Self {
+        Self::over_state(MemStore::from_iter(base.iter().copied()).snapshot().unwrap().into_dyn())
+    }
+
+    fn over_state(base: DynRead<u32, i64>) -> Self {
         let interrupted = Arc::new(AtomicBool::new(false));
-        let base = MemStore::from_iter(base.iter().copied()).snapshot().unwrap().into_dyn();
         Self { store: MultiVersionStore::new(base, 0, Arc::clone(&interrupted)), interrupted, ran: HashMap::new() }
     }
 
@@ -66,7 +69,8 @@ impl Block {
     fn publish(&mut self, tx: TxIndex, writes: impl Iterator<Item = (u32, super::Write<i64, i64>)>) -> TxIndex {
         let incarnation = self.incarnation(tx);
         let previous = self.ran.remove(&tx).map_or_else(Written::default, |(written, _)| written);
-        let (written, readers_end) = self.store.publish(Version { tx, incarnation }, writes, &previous);
+        let (written, readers_end) =
+            self.store.publish(Version { tx, incarnation }, self.store.place(writes), &previous);
         self.ran.insert(tx, (written, incarnation + 1));
         readers_end
     }

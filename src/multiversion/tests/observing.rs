@@ -1,6 +1,10 @@
 //! What is observed, exactly: version first, value where versions differ, ranges as far as they were walked.
 
 use super::*;
+use crate::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
 
 #[test]
 fn the_same_value_by_another_incarnation_stands() {
@@ -72,7 +76,7 @@ fn reads_repeat_while_others_write() {
     assert_eq!(get(&view, 1), Some(10));
     assert_eq!(view.keys(2..).map(Result::unwrap).collect::<Vec<_>>(), [2]);
     let writes = [(1, super::super::Write::Put(0)), (2, super::super::Write::Delete)].into_iter();
-    drop(block.store.publish(Version { tx: 1, incarnation: 0 }, writes, &Written::default()));
+    drop(block.store.publish(Version { tx: 1, incarnation: 0 }, block.store.place(writes), &Written::default()));
     assert_eq!(get(&view, 1), Some(10), "from the read set");
     assert!(view.contains(&1).unwrap());
     assert!(view.get(&2).is_err(), "it was walked as existing and is gone");
@@ -90,7 +94,7 @@ fn a_walk_past_a_key_that_was_seen_and_has_gone_without_a_trace_ends_the_run() {
             let (slots, _) = block.ran.remove(&1).unwrap();
             let view = block.view(5);
             seen_by(&view);
-            drop(block.store.publish(Version { tx: 1, incarnation: 1 }, std::iter::empty(), &slots));
+            drop(block.store.publish(Version { tx: 1, incarnation: 1 }, Placed::default(), &slots));
             let walked = if rev { view.keys(2..).next_back() } else { view.keys(2..).next() };
             assert!(matches!(walked, Some(Err(_))), "{walked:?}");
         }
@@ -160,4 +164,46 @@ fn a_merged_value_is_validated_by_what_it_comes_to() {
     block.run(1, |view| view.set(1, 4));
     block.run(2, |view| view.merge(1, 6).unwrap());
     assert!(block.holds(3, &point) && block.holds(3, &range));
+}
+
+/// A state that says when it is read, and answers when it may.
+#[derive(Clone)]
+struct Held {
+    state: MemSnapshot<u32, i64>,
+    reading: Sender<()>,
+    may: Arc<Mutex<Receiver<()>>>,
+}
+
+impl KvRead for Held {
+    type Key = u32;
+    type Value = i64;
+    type Iter = <MemSnapshot<u32, i64> as KvRead>::Iter;
+    type Root = Self;
+    fn get(&self, key: &u32) -> Result<Option<i64>, Error> {
+        self.reading.send(()).unwrap();
+        self.may.lock().recv_timeout(Duration::from_secs(60)).expect("who writes the key waits for who reads below it");
+        self.state.get(key)
+    }
+    fn scan(&self, range: KeyRange<u32>) -> Self::Iter {
+        self.state.scan(range)
+    }
+    fn root(&self) -> &Self {
+        self
+    }
+}
+
+/// Nobody who writes a key waits for the store below, though somebody else be reading the key there.
+#[test]
+fn a_key_is_written_while_it_is_read_below() {
+    let ((reading, is_read), (answer, may)) = (channel(), channel());
+    let state = MemStore::from_iter([(1, 10)]).snapshot().unwrap();
+    let block = Block::over_state(DynRead::new(Held { state, reading, may: Arc::new(Mutex::new(may)) }));
+    thread::scope(|scope| {
+        let read = scope.spawn(|| block.view(5).get(&1));
+        is_read.recv().unwrap();
+        let writes = [(1, super::super::Write::Put(20))].into_iter();
+        drop(block.store.publish(Version { tx: 0, incarnation: 0 }, block.store.place(writes), &Written::default()));
+        answer.send(()).unwrap();
+        assert_eq!(read.join().unwrap().unwrap(), Some(20), "it looks again");
+    });
 }
