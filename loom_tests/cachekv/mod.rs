@@ -1,7 +1,7 @@
 //! The cache-wrapped store under the model checker: what becomes visible when, and what a flush, a refresh and a discard
 //! leave behind.
 //!
-//! The snapshot cell is a model of its contract (`src/sync.rs`): who is not ordered after a publication may find an older
+//! The snapshot cell is a model of its contract (`src/sync`): who is not ordered after a publication may find an older
 //! cut there. So these models see a missing or weakened order; the cell's own insides are for stress and the thread
 //! sanitizer.
 

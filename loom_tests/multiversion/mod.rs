@@ -1,7 +1,7 @@
 //! The speculative state of a block under the model checker: transactions that run, publish, are validated and settled by
 //! hand, on two or three threads at once.
 //!
-//! The directory is a model of its contract (`src/sync.rs`): a walk may pass over a key whose listing did not happen before
+//! The directory is a model of its contract (`src/sync`): a walk may pass over a key whose listing did not happen before
 //! it. The hash table of the index is the real one and under a lock that the checker sees. The skip list's own insides
 //! are for stress and the thread sanitizer.
 

@@ -4,7 +4,8 @@
 //! batch to the parent. The claim of the room:
 //!
 //! > **Every reader sees one cut**, parent's state and buffered writes taken together, **and nobody who reads waits for
-//! > work**: not for a flush, not for a batch being applied, not for another reader, an iterator or the parent.
+//! > work**: not for a flush, not for a batch being applied, not for an iterator or the parent. The lock that readers and
+//! > writers share is held for one look-up, one entry or one exchange of layers.
 //!
 //! ```text
 //!            set · delete · commit                    get      snapshot · range

@@ -130,7 +130,8 @@ impl<P: KvStore> KvStore for Store<P> {
     type Snapshot = Snapshot<Root<P>>;
 
     /// The state as of now. One atomic load if nothing was written since the last but one; otherwise one short critical
-    /// section, O(layers that hold something). Neither depends on the number of keys written.
+    /// section, O(layers that hold something). Neither depends on the number of keys written; but whoever puts a new state in
+    /// the place of one that nobody else holds frees that, which after many writes takes time by their number.
     ///
     /// # Errors
     /// None: it reads nothing from the parent.

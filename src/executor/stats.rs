@@ -20,7 +20,7 @@ pub struct BlockStats<K> {
     /// nobody was called are among them.
     pub alone: u64,
     /// The width of the window at each commit, added up: divided by `transactions`, how far ahead of the commits the block was
-    /// executed on average.
+    /// executed on average. Commits of what was executed elsewhere count here, and not there.
     pub windows: u64,
     /// Read sets checked, at commit or early.
     pub validations: u64,
@@ -30,11 +30,11 @@ pub struct BlockStats<K> {
     pub conflicts: Vec<(K, u64)>,
     /// Who waited for whom, the longest first; at most [`KEPT`](Self::KEPT).
     pub waits: Vec<Wait>,
-    /// From the first claim to the last commit.
+    /// From the call to the outcome.
     pub wall: Duration,
     /// The workers' time in executions, added up; zero unless phases are timed.
     pub executing: Duration,
-    /// The workers' time in commits and early validations, added up; zero unless phases are timed.
+    /// The workers' time in commits, added up; zero unless phases are timed.
     pub committing: Duration,
     /// The workers' time asleep, added up.
     pub parked: Duration,

@@ -9,7 +9,7 @@
 //! **One slot a key, whoever comes first.** An entry is written once, into the first free place of its window, by an
 //! exchange that fails if another was quicker: two who come with one key look at the same places in the same order, so the
 //! slower finds the entry of the quicker. A window that is full stays full, for everybody; what finds it so goes to the
-//! rest. Finding a key that is there takes no lock and writes nothing.
+//! rest. Finding a key that is in the window takes no lock and writes nothing.
 
 use super::arena::Arena;
 use super::slot::Slot;

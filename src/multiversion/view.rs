@@ -296,7 +296,8 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
     }
 
     /// Before every read: a run that is tainted stays so, one whose block stops ends, and one that has read much since
-    /// it last looked looks whether what it read still holds, at an amortised cost of one check a read.
+    /// it last looked looks whether what it read still holds, at an amortised cost of one check a read (and, where it has walked
+    /// ranges, of a look at each written key in them).
     pub(super) fn tick(&self) -> Result<(), ViewError> {
         if self.tainted.get() {
             return self.run.borrow().taint.as_ref().map_or(Ok(()), |taint| Err(taint.error()));
