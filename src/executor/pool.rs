@@ -61,10 +61,19 @@ impl Pool {
         #[cfg(not(kv_shuttle))]
         use std::thread;
         thread::scope(|scope| {
+            // When no other thread is left, shuttle's scope wakes this one wherever it waits: one stays.
+            #[cfg(kv_shuttle)]
+            let (leading, led) = shuttle::sync::mpsc::channel::<()>();
+            #[cfg(kv_shuttle)]
+            let stays = scope.spawn(move || led.recv().is_err());
             let threads = std::cell::RefCell::new(Vec::new());
             lead(&|| threads.borrow_mut().extend((1..self.0).map(|_| scope.spawn(&work))));
             // One by one: the end of a scope waits in a way that the sanitizer does not see.
             threads.into_inner().into_iter().for_each(|thread| drop(thread.join()));
+            #[cfg(kv_shuttle)]
+            drop(leading);
+            #[cfg(kv_shuttle)]
+            drop(stays.join());
         });
     }
 
