@@ -122,7 +122,10 @@ impl Block {
 
     fn publish(&self, ready: Ready) -> Done {
         let Ready { version, finished: Finished { writes, obligations, .. }, previous } = ready;
-        let (written, readers_end) = self.store.publish(version, self.store.place(writes.into_entries()), &previous);
+        let writes = writes.into_vec();
+        let mut written = Written::default();
+        self.store.place(&writes, &mut written);
+        let readers_end = self.store.publish(version, writes, &written, &previous);
         Done { written, readers_end, obligations }
     }
 

@@ -96,7 +96,7 @@ fn step<V: Vm>(
         return Err(Cause::Base { index, error: BaseError(error) });
     }
     let output = outcome.map_err(panicked)?.map_err(|error| Cause::Transaction { index, error })?;
-    let resolved = state.resolve(writes.into_entries());
+    let resolved = state.resolve(writes.into_vec().into_iter());
     let mut flow = ControlFlow::Continue(());
     if let Some(hook) = on_commit {
         let commit = Commit { index, output: &output, writes: &resolved };

@@ -12,8 +12,7 @@ use super::timeline::Outcome;
 use super::vm::{Commit, Vm};
 use crate::kv::Op;
 use crate::multiversion::{
-    Finished, Incarnation, Placed, ReadSet, Settlement, Taint, TxIndex, TxView, Unsettled, Version, Write, Writes,
-    Written, validate,
+    Finished, Incarnation, ReadSet, Settlement, Taint, TxIndex, TxView, Unsettled, Version, Write, Written, validate,
 };
 use crate::sync::pause;
 use std::ops::ControlFlow;
@@ -205,25 +204,25 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
             (None, Err(payload)) => Err(Cause::Panicked { index: tx, message: panic_message(payload) }),
         };
         // A failed run writes nothing. It is executed again if it was speculative, else the block ends before it.
-        let (outcome, placed) = match outcome.map(|output| (output, self.place(tx, writes))) {
-            Ok((output, Ok(placed))) => (Ok(output), placed),
-            Ok((_, Err(cause))) | Err(cause) => (Err(cause), Placed::default()),
-        };
-        let (written, readers_end) = job.store.publish(version, placed, &run.written);
+        let (mut entries, mut written) = (Vec::new(), Written::default());
+        let outcome = outcome.and_then(|output| {
+            // The code of a key that panics here fails the run as it would have in it.
+            let place = || {
+                entries = writes.into_vec();
+                job.store.place(&entries, &mut written);
+            };
+            let placed = catch_unwind(AssertUnwindSafe(place));
+            placed.map_err(|payload| Cause::Panicked { index: tx, message: panic_message(payload) })?;
+            Ok(output)
+        });
+        if outcome.is_err() {
+            (entries, written) = Default::default(); // where it panicked are slots without versions
+        }
+        let readers_end = job.store.publish(version, entries, &written, &run.written);
         self.tally.ends(version, if outcome.is_ok() { Outcome::Executed } else { Outcome::Failed });
         (run.outcome, run.written) = (Some(outcome), written);
         self.finish(tx, run);
         self.abort_doomed(tx, readers_end);
-    }
-
-    /// The places of what `tx` has written. The code of a key that panics here fails the run as it would have in it.
-    fn place(
-        &self,
-        tx: TxIndex,
-        writes: Writes<V::Key, V::Value, Operand<V>>,
-    ) -> Result<Placed<'j, V::Key, V::Value, Operand<V>>, Cause<V::Error>> {
-        let place = AssertUnwindSafe(|| self.job.store.place(writes.into_entries())); // at worst it leaves slots without versions
-        catch_unwind(place).map_err(|payload| Cause::Panicked { index: tx, message: panic_message(payload) })
     }
 
     /// Notes how long an execution took, if that was asked for.

@@ -59,7 +59,6 @@ pub(crate) use read_set::ReadSet;
 pub(crate) use sequential::SequentialState;
 pub(crate) use settlement::Settlement;
 pub(crate) use slot::Unsettled;
-pub(crate) use store::{MultiVersionStore, Placed, Written};
+pub(crate) use store::{MultiVersionStore, Written};
 pub(crate) use validate::{Conflict, validate};
 pub(crate) use view::{Finished, Taint};
-pub(crate) use write_set::Writes;

@@ -5,8 +5,6 @@
 //! [`FEW`] entries, or a reference count. That makes savepoints and iterators over a transaction's own writes cheap.
 
 use im::OrdMap;
-use im::ordmap::ConsumingIter;
-use im::shared_ptr::DefaultSharedPtr;
 use std::ops::Bound;
 
 /// The largest array.
@@ -112,33 +110,10 @@ impl<K: Ord + Clone, T: Clone> SmallMap<K, T> {
     }
 
     /// The entries in ascending order, owned.
-    pub(crate) fn into_entries(self) -> IntoEntries<K, T> {
+    pub(crate) fn into_vec(self) -> Vec<(K, T)> {
         match self {
-            SmallMap::Few(entries) => IntoEntries::Few(entries.into_iter()),
-            SmallMap::Many(map) => IntoEntries::Many(Box::new(map.into_iter())),
-        }
-    }
-}
-
-/// The entries of a [`SmallMap`], owned.
-pub(crate) enum IntoEntries<K: Ord + Clone, T: Clone> {
-    Few(std::vec::IntoIter<(K, T)>),
-    Many(Box<ConsumingIter<K, T, DefaultSharedPtr>>),
-}
-
-impl<K: Ord + Clone, T: Clone> Iterator for IntoEntries<K, T> {
-    type Item = (K, T);
-    fn next(&mut self) -> Option<(K, T)> {
-        match self {
-            IntoEntries::Few(entries) => entries.next(),
-            IntoEntries::Many(entries) => entries.next(),
-        }
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        match self {
-            IntoEntries::Few(entries) => entries.size_hint(),
-            IntoEntries::Many(entries) => entries.size_hint(),
+            SmallMap::Few(entries) => entries,
+            SmallMap::Many(map) => map.into_iter().collect(),
         }
     }
 }
@@ -158,7 +133,7 @@ mod tests {
                 prop_assert_eq!(map.insert(key, value), model.insert(key, value));
                 prop_assert_eq!(map.len(), model.len());
             }
-            prop_assert!(map.clone().into_entries().eq(model.clone()));
+            prop_assert!(map.clone().into_vec().into_iter().eq(model.clone()));
             for key in 0..61 {
                 prop_assert_eq!(map.get(&key), model.get(&key));
                 for (from, to) in [

@@ -31,18 +31,6 @@ impl<O> Default for Written<O> {
     }
 }
 
-/// What an execution is about to write: every key has its slot and is listed, and no version is there yet.
-pub(crate) struct Placed<'s, K, V, O> {
-    writes: SmallVec<[(SlotId, &'s Slot<K, V, O>, Write<V, O>); 4]>,
-    merges: SmallVec<[(SlotId, Operands<O>); 1]>,
-}
-
-impl<K, V, O> Default for Placed<'_, K, V, O> {
-    fn default() -> Self {
-        Self { writes: SmallVec::new(), merges: SmallVec::new() }
-    }
-}
-
 /// The speculative state of one block.
 ///
 /// It goes with the block: nothing in it is ever overwritten by another block or reclaimed before the end.
@@ -101,53 +89,48 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
         self.directory.range(range, &self.slots)
     }
 
-    /// Finds the places of `writes`. All code of the keys and operands runs here, so that it may panic before any of them is
-    /// visible: the block, of which the run may be no part in the end, is then as it was.
-    pub(crate) fn place(
-        &self,
-        writes: impl Iterator<Item = (K, Write<V, M::Operand>)>,
-    ) -> Placed<'_, K, V, M::Operand> {
-        let mut placed = Placed { writes: SmallVec::with_capacity(writes.size_hint().0), merges: SmallVec::new() };
+    /// Finds the places of `writes`, which are `placed` then, and lists them. All code of the keys and operands runs here, so that it may
+    /// panic before any of them is visible: the block, of which the run may be no part in the end, is then as it was.
+    pub(crate) fn place(&self, writes: &[(K, Write<V, M::Operand>)], placed: &mut Written<M::Operand>) {
+        placed.slots.reserve(writes.len());
         for (key, write) in writes {
-            let (id, slot) = self.slots.intern(&key);
-            if let Write::Merge(operands) = &write {
+            let (id, slot) = self.slots.intern(key);
+            if let Write::Merge(operands) = write {
                 placed.merges.push((id, operands.clone()));
             }
             self.directory.list(id, slot); // before its first version, so that ranges see what points see
-            placed.writes.push((id, slot, write));
+            placed.slots.push(id);
         }
-        placed
     }
 
-    /// Makes the writes of an execution visible and removes what the transaction's earlier executions wrote and this
-    /// one did not (`previous`). Returns the slots written, and one more than the highest transaction that may have read
-    /// any of the keys before: those between are to be validated.
+    /// Makes the writes of an execution, which have been `placed`, visible and removes what the transaction's earlier executions
+    /// wrote and this one did not (`previous`). Returns one more than the highest transaction that may have read any of the keys
+    /// before: those between are to be validated.
     ///
     /// The keys become visible one by one. A reader may see some and not others: its validation then fails, and its
     /// transaction, being later in the block, has not committed.
     pub(crate) fn publish(
         &self,
         version: Version,
-        placed: Placed<'_, K, V, M::Operand>,
+        writes: Vec<(K, Write<V, M::Operand>)>,
+        placed: &Written<M::Operand>,
         previous: &Written<M::Operand>,
-    ) -> (Written<M::Operand>, TxIndex) {
-        let Placed { writes, merges } = placed;
+    ) -> TxIndex {
         let mut readers_end = 0;
-        let mut slots = SmallVec::with_capacity(writes.len());
-        for (id, slot, write) in writes {
+        for ((_, write), id) in writes.into_iter().zip(&placed.slots) {
+            let slot = self.slot(*id);
             slot.put(version, Some(write), &self.frontier);
             readers_end = readers_end.max(slot.readers_end());
-            slots.push(id);
         }
         for id in &previous.slots {
             let slot = self.slot(*id);
             slot.remove_stale(version, &self.frontier);
             readers_end = readers_end.max(slot.readers_end());
         }
-        if !(slots.is_empty() && previous.slots.is_empty()) {
+        if !(placed.slots.is_empty() && previous.slots.is_empty()) {
             readers_end = readers_end.max(self.range_readers_end.load(Ordering::Relaxed));
         }
-        (Written { slots, merges }, readers_end)
+        readers_end
     }
 
     /// Resolves the estimate of a transaction that is executed elsewhere (`None`: it did not write the key). It concerns

@@ -42,8 +42,10 @@ fn operands_apply_in_block_order_and_in_the_order_given() {
     for (tx, digits) in [(1, [3, 4]), (0, [1, 2])] {
         let view = TxView::speculative(&store, Version { tx, incarnation: 0 }, ReadSet::new());
         digits.into_iter().for_each(|digit| view.merge(1, digit).unwrap());
-        let writes = view.finish().writes;
-        drop(store.publish(Version { tx, incarnation: 0 }, store.place(writes.into_entries()), &Written::default()));
+        let writes = view.finish().writes.into_vec();
+        let mut placed = Written::default();
+        store.place(&writes, &mut placed);
+        store.publish(Version { tx, incarnation: 0 }, writes, &placed, &Written::default());
     }
     let view: TxView<'_, u32, i64, Digits> =
         TxView::speculative(&store, Version { tx: 2, incarnation: 0 }, ReadSet::new());
@@ -119,7 +121,7 @@ fn operands_that_combine_are_one() {
     (0..100).for_each(|_| view.merge(1, 1).unwrap());
     view.merge(1, -5).unwrap();
     let writes = view.finish().writes;
-    let left: Vec<_> = writes.into_entries().collect();
+    let left = writes.into_vec();
     assert!(matches!(&left[..], [(1, super::super::Write::Merge(operands))] if operands[..] == [100, -5]), "{left:?}");
     let finished = block.run(0, |view| {
         view.merge(1, -6).unwrap();

@@ -5,8 +5,8 @@ mod merging;
 mod observing;
 
 use super::{
-    Finished, MergeOperator, MultiVersionStore, Placed, ReadSet, Settlement, TxIndex, TxView, Unsettled, Version,
-    Written, validate,
+    Finished, MergeOperator, MultiVersionStore, ReadSet, Settlement, TxIndex, TxView, Unsettled, Version, Written,
+    validate,
 };
 use crate::kv::{DynRead, Error, KeyRange, KvRead, KvStore, MemSnapshot, MemStore, Op};
 use crate::sync::{Arc, AtomicBool, Ordering};
@@ -62,17 +62,28 @@ impl Block {
         run(&view);
         let mut finished = view.finish();
         let writes = std::mem::take(&mut finished.writes);
-        self.publish(tx, writes.into_entries());
+        self.publish(tx, writes.into_vec().into_iter());
         finished
     }
 
     fn publish(&mut self, tx: TxIndex, writes: impl Iterator<Item = (u32, super::Write<i64, i64>)>) -> TxIndex {
         let incarnation = self.incarnation(tx);
         let previous = self.ran.remove(&tx).map_or_else(Written::default, |(written, _)| written);
-        let (written, readers_end) =
-            self.store.publish(Version { tx, incarnation }, self.store.place(writes), &previous);
+        let (written, readers_end) = self.publish_as(Version { tx, incarnation }, writes.collect(), &previous);
         self.ran.insert(tx, (written, incarnation + 1));
         readers_end
+    }
+
+    fn publish_as(
+        &self,
+        version: Version,
+        writes: Vec<(u32, super::Write<i64, i64>)>,
+        previous: &Written<i64>,
+    ) -> (Written<i64>, TxIndex) {
+        let mut written = Written::default();
+        self.store.place(&writes, &mut written);
+        let readers_end = self.store.publish(version, writes, &written, previous);
+        (written, readers_end)
     }
 
     /// What `tx` observes by `reading`; nothing is published.

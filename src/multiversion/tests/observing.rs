@@ -75,8 +75,8 @@ fn reads_repeat_while_others_write() {
     let view = block.view(5);
     assert_eq!(get(&view, 1), Some(10));
     assert_eq!(view.keys(2..).map(Result::unwrap).collect::<Vec<_>>(), [2]);
-    let writes = [(1, super::super::Write::Put(0)), (2, super::super::Write::Delete)].into_iter();
-    drop(block.store.publish(Version { tx: 1, incarnation: 0 }, block.store.place(writes), &Written::default()));
+    let writes = [(1, super::super::Write::Put(0)), (2, super::super::Write::Delete)];
+    drop(block.publish_as(Version { tx: 1, incarnation: 0 }, writes.to_vec(), &Written::default()));
     assert_eq!(get(&view, 1), Some(10), "from the read set");
     assert!(view.contains(&1).unwrap());
     assert!(view.get(&2).is_err(), "it was walked as existing and is gone");
@@ -94,7 +94,7 @@ fn a_walk_past_a_key_that_was_seen_and_has_gone_without_a_trace_ends_the_run() {
             let (slots, _) = block.ran.remove(&1).unwrap();
             let view = block.view(5);
             seen_by(&view);
-            drop(block.store.publish(Version { tx: 1, incarnation: 1 }, Placed::default(), &slots));
+            drop(block.publish_as(Version { tx: 1, incarnation: 1 }, Vec::new(), &slots));
             let walked = if rev { view.keys(2..).next_back() } else { view.keys(2..).next() };
             assert!(matches!(walked, Some(Err(_))), "{walked:?}");
         }
@@ -201,8 +201,8 @@ fn a_key_is_written_while_it_is_read_below() {
     thread::scope(|scope| {
         let read = scope.spawn(|| block.view(5).get(&1));
         is_read.recv().unwrap();
-        let writes = [(1, super::super::Write::Put(20))].into_iter();
-        drop(block.store.publish(Version { tx: 0, incarnation: 0 }, block.store.place(writes), &Written::default()));
+        let writes = [(1, super::super::Write::Put(20))];
+        drop(block.publish_as(Version { tx: 0, incarnation: 0 }, writes.to_vec(), &Written::default()));
         answer.send(()).unwrap();
         assert_eq!(read.join().unwrap().unwrap(), Some(20), "it looks again");
     });
