@@ -185,16 +185,17 @@ fn chunk_path(dir: &Path, index: u32) -> PathBuf {
 /// The contents of a file, if it is there. One that is longer than `limit` is not read, nor is what is no file: to open a pipe
 /// may wait for ever.
 fn read_file(path: &Path, limit: u64, longer: impl FnOnce(u64) -> Error) -> Result<Option<Bytes>, Error> {
-    let size = match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Ok(other) if !other.is_file() => {
-            return Err(Error::io(path)(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")));
-        }
-        found => found.map_err(Error::io(path))?.len(),
+    let opened = || match fs::metadata(path)?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
     };
+    let file = match opened() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(Error::io(path))?,
+    };
+    let size = file.metadata().map_err(Error::io(path))?.len();
     let mut bytes = Vec::new();
     if size <= limit {
-        let file = File::open(path).map_err(Error::io(path))?;
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::io(path))?;
     }
     let size = size.max(bytes.len() as u64);

@@ -6,8 +6,11 @@ pub(crate) use once_cell::sync::OnceCell as OnceLock; // as the standard one, in
 use std::ops::Deref;
 
 /// The standard one. Whoever lets go of it says so, and the last owner, whom there a fence orders after the others, looks.
-#[derive(Debug, Default)]
-pub(crate) struct Arc<T>(std::sync::Arc<Owned<T>>);
+#[derive(Debug)]
+pub(crate) struct Arc<T>(Option<Counted<T>>);
+
+/// A box, so that the last owner takes out no more than its place before it looks.
+type Counted<T> = std::sync::Arc<Box<Owned<T>>>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Owned<T> {
@@ -17,29 +20,40 @@ pub(crate) struct Owned<T> {
 
 impl<T> Arc<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self(std::sync::Arc::new(Owned { gone: AtomicUsize::new(0), value }))
+        Self(Some(std::sync::Arc::new(Box::new(Owned { gone: AtomicUsize::new(0), value }))))
     }
     pub(crate) fn ptr_eq(one: &Self, other: &Self) -> bool {
-        std::sync::Arc::ptr_eq(&one.0, &other.0)
+        std::sync::Arc::ptr_eq(one.counted(), other.counted())
+    }
+    #[expect(clippy::expect_used, reason = "taken where it is dropped")]
+    fn counted(&self) -> &Counted<T> {
+        self.0.as_ref().expect("what is not dropped")
     }
 }
 
 impl<T> Clone for Arc<T> {
     fn clone(&self) -> Self {
-        Self(std::sync::Arc::clone(&self.0))
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Default> Default for Arc<T> {
+    fn default() -> Self {
+        Self::new(T::default())
     }
 }
 
 impl<T> Deref for Arc<T> {
     type Target = T;
     fn deref(&self) -> &T {
-        &self.0.value
+        &self.counted().value
     }
 }
 
 impl<T> Drop for Arc<T> {
     fn drop(&mut self) {
-        self.0.gone.fetch_add(1, Ordering::Release);
+        self.counted().gone.fetch_add(1, Ordering::Release);
+        drop(self.0.take().and_then(std::sync::Arc::into_inner)); // here, and not in the standard library: there nothing is looked at
     }
 }
 
@@ -50,14 +64,14 @@ impl<T> Drop for Owned<T> {
 }
 
 #[derive(Debug)]
-pub(crate) struct SnapshotCell<T>(arc_swap::ArcSwap<Owned<T>>);
+pub(crate) struct SnapshotCell<T>(arc_swap::ArcSwap<Box<Owned<T>>>);
 
 impl<T> SnapshotCell<T> {
     pub(crate) fn new(value: Arc<T>) -> Self {
-        Self(arc_swap::ArcSwap::new(std::sync::Arc::clone(&value.0)))
+        Self(arc_swap::ArcSwap::new(std::sync::Arc::clone(value.counted())))
     }
     pub(crate) fn load(&self) -> Arc<T> {
-        Arc(self.0.load_full())
+        Arc(Some(self.0.load_full()))
     }
     pub(crate) fn with<R>(&self, read: impl FnOnce(&T) -> R) -> R {
         let lent = self.0.load();
@@ -66,6 +80,6 @@ impl<T> SnapshotCell<T> {
         answer
     }
     pub(crate) fn swap(&self, value: Arc<T>) -> Arc<T> {
-        Arc(self.0.swap(std::sync::Arc::clone(&value.0)))
+        Arc(Some(self.0.swap(std::sync::Arc::clone(value.counted()))))
     }
 }

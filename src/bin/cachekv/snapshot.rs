@@ -5,12 +5,11 @@ use crate::failure::Failure;
 use crate::root::{json, open_tree};
 use cachekv::kv::{KvStore, RedbStore};
 use cachekv::report::{grouped, grouped_decimal};
-use cachekv::restore::{Cut, Error, Hash, Manifest, Parts, Restorer, Step, Target, add_chunks_from, export_to};
+use cachekv::restore::{Cut, Error, Hash, Parts, Restorer, Step, Target, add_chunks_from, export_to};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use std::{fs, iter};
 
 /// Export a state as a snapshot, or restore one
 #[derive(Debug, clap::Args)]
@@ -143,10 +142,15 @@ fn restore(args: &Restore) -> Result<String, Failure> {
     if args.tree_db.as_ref() == Some(&args.db) {
         return Err(Failure::Usage("--db and --tree-db are the same file: leave --tree-db out for one store".into()));
     }
-    let new: Vec<_> = iter::once(&args.db).chain(&args.tree_db).filter(|path| !path.exists()).collect();
-    let refused = |_: &Failure| new.iter().for_each(|path| drop(fs::remove_file(path))); // nothing is in them
-    let mut restorer = begin(args, &manifest).inspect_err(refused)?;
+    let store = RedbStore::create(&args.db)?;
+    let target = match (&args.tree_db, args.only) {
+        (Some(tree), _) => Target::Two { values: store, tree: RedbStore::create(tree)? },
+        (None, None) => Target::One(store, Parts::Everything),
+        (None, Some(Only::Values)) => Target::One(store, Parts::Values),
+        (None, Some(Only::Tree)) => Target::One(store, Parts::Tree),
+    };
     let mut watch = Watch::new();
+    let mut restorer = Restorer::open(target, args.root, manifest.clone())?;
     add_chunks_from(&args.from, &mut restorer, &mut |step| watch.step(step))?;
     check_height(&restorer)?; // before it counts as whole
     let (restored, _) = restorer.finish()?;
@@ -165,17 +169,6 @@ fn restore(args: &Restore) -> Result<String, Failure> {
         entries_per_second: watch.rate(elapsed),
     };
     if args.json { json(&document) } else { Ok(text(&document, "restored", &document.db)) }
-}
-
-fn begin(args: &Restore, manifest: &Manifest) -> Result<Restorer<RedbStore>, Failure> {
-    let store = RedbStore::create(&args.db)?;
-    let target = match (&args.tree_db, args.only) {
-        (Some(tree), _) => Target::Two { values: store, tree: RedbStore::create(tree)? },
-        (None, None) => Target::One(store, Parts::Everything),
-        (None, Some(Only::Values)) => Target::One(store, Parts::Values),
-        (None, Some(Only::Tree)) => Target::One(store, Parts::Tree),
-    };
-    Ok(Restorer::open(target, args.root, manifest.clone())?)
 }
 
 /// The root proves the state, and so the height in it; the snapshot's word for the block is held against that.

@@ -200,7 +200,7 @@ fn a_key_is_written_while_it_is_read_below() {
     let block = Block::over_state(DynRead::new(Held { state, reading, may: Arc::new(Mutex::new(may)) }));
     thread::scope(|scope| {
         let read = scope.spawn(|| block.view(5).get(&1));
-        is_read.recv().unwrap();
+        is_read.recv_timeout(Duration::from_secs(60)).unwrap();
         let writes = [(1, super::super::Write::Put(20))];
         drop(block.publish_as(Version { tx: 0, incarnation: 0 }, writes.to_vec(), &Written::default()));
         answer.send(()).unwrap();
