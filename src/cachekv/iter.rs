@@ -17,9 +17,9 @@ use std::fmt;
 /// It yields what the snapshot showed, whatever is written, flushed or discarded meanwhile. It owns what it walks: it is
 /// `'static` and `Send`, outlives store and snapshot, and holds up nobody. It keeps the memory of its layers alive.
 ///
-/// Opening costs O(log n) a layer that holds something and waits for nobody (a root in a file may read there); a root whose iterator knows that it has nothing
-/// to give (its [`size_hint`](Iterator::size_hint)) costs nothing more; a step is amortised O(1) a layer, tombstones
-/// passed over included. It yields an error where the root could not be read, and nothing after it, nor after a panic of a
+/// Opening costs O(log n) a layer that holds something and waits for nobody (a root in a file may read there); a root
+/// whose iterator knows that it has nothing to give (its [`size_hint`](Iterator::size_hint)) costs nothing more; a step is
+/// amortised O(1) a layer, tombstones passed over included. It yields an error where the root could not be read, and nothing after it, nor after a panic of a
 /// key's or value's own code.
 pub struct Iter<R: KvRead> {
     walk: Walk<R>,

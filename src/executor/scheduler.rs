@@ -18,8 +18,8 @@
 //!   other `Ready` transaction is in the queue exactly once, and the lowest goes first.
 //! * A blocked transaction occupies no thread. It waits for a lower one, so the lowest unfinished transaction never waits
 //!   and somebody can always make progress.
-//! * A lock of one transaction is held at a time. User code runs under it only where a finished execution is judged (a merge operator,
-//!   a comparison, a read of the state below): nobody waits for it but who would judge or repeat the same
+//! * A lock of one transaction is held at a time. User code runs under it only where a finished execution is judged (a merge
+//!   operator, a comparison, a read of the state below): nobody waits for it but who would judge or repeat the same
 //!   transaction, or be put aside for it.
 //! * **Workers call each other in a chain.** Who makes a transaction claimable is a worker, and claims when it is done; whoever
 //!   has claimed and sees more calls one sleeper, which does the same. So while something can be claimed, either nobody

@@ -129,9 +129,9 @@ impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
         self.readers_end.load(Ordering::Relaxed)
     }
 
-    /// Whether it may have versions. Relaxed: who finds it listed and writes does so behind the first writer's fence, his or another's,
-    /// and the fence is what makes the release in [`set_listed`](Self::set_listed) his, so that who sees his version finds the
-    /// entry in the directory.
+    /// Whether it may have versions. Relaxed: who finds it listed and writes does so behind the first writer's fence, his or
+    /// another's, and the fence is what makes the release in [`set_listed`](Self::set_listed) his, so that who sees his version
+    /// finds the entry in the directory.
     pub(crate) fn is_listed(&self) -> bool {
         self.listed.load(Ordering::Relaxed)
     }

@@ -89,8 +89,9 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
         self.directory.range(range, &self.slots)
     }
 
-    /// Finds the places of `writes`, which are `placed` then, and lists them. All code of the keys and operands but their drops runs here, so that it may
-    /// panic before any of them is visible: the block, of which the run may be no part in the end, is then as it was.
+    /// Finds the places of `writes`, which are `placed` then, and lists them. All code of the keys and operands but their
+    /// drops runs here, so that it may panic before any of them is visible: the block, of which the run may be no part in the
+    /// end, is then as it was.
     pub(crate) fn place(&self, writes: &[(K, Write<V, M::Operand>)], placed: &mut Written<M::Operand>) {
         placed.slots.reserve(writes.len());
         for (key, write) in writes {

@@ -13,7 +13,7 @@ pub(crate) struct Arc<T>(Option<Counted<T>>);
 type Counted<T> = std::sync::Arc<Box<Owned<T>>>;
 
 #[derive(Debug, Default)]
-pub(crate) struct Owned<T> {
+struct Owned<T> {
     gone: AtomicUsize,
     value: T,
 }
@@ -53,7 +53,8 @@ impl<T> Deref for Arc<T> {
 impl<T> Drop for Arc<T> {
     fn drop(&mut self) {
         self.counted().gone.fetch_add(1, Ordering::Release);
-        drop(self.0.take().and_then(std::sync::Arc::into_inner)); // here, and not in the standard library: there nothing is looked at
+        // Here, and not in the standard library, where nobody looks.
+        drop(self.0.take().and_then(std::sync::Arc::into_inner));
     }
 }
 
