@@ -207,7 +207,7 @@ fn a_block_with_transactions_elsewhere_equals_the_whole() {
         let arriving = elsewhere.clone();
         let other = shuttle::thread::spawn(move || {
             for (index, key, outcome) in arrivals {
-                arriving.resolve(index, &key, outcome).unwrap();
+                arriving.resolve(index, &key, outcome.into()).unwrap();
             }
         });
         let snapshot = MemStore::from_iter(state.clone()).snapshot().unwrap();

@@ -5,8 +5,10 @@
 
 use crate::block::Tx;
 use crate::record::costs;
-use cachekv::evm::{Block, BlockFiles, Changes, Codes, Error, StateKey, StateValue, Transaction, TxOutput, store};
-use cachekv::executor::{BlockExecutor, Config, Elsewhere, Options, Vm};
+use cachekv::evm::{
+    Block, BlockFiles, Change, Changes, Codes, Error, StateKey, StateValue, Transaction, TxOutput, store,
+};
+use cachekv::executor::{BlockExecutor, Config, Effect, Elsewhere, Options, Vm};
 use cachekv::kv::{self, KeyRange, KvRead, KvStore, MemSnapshot};
 use cachekv::multiversion::TxView;
 use parking_lot::Mutex;
@@ -62,7 +64,7 @@ impl KvRead for Noting {
 struct Recorder<'b> {
     block: &'b Block,
     noted: Arc<Mutex<(bool, Vec<StateKey>)>>,
-    elsewhere: Elsewhere<StateKey, StateValue>,
+    elsewhere: Elsewhere<StateKey, StateValue, Change>,
     nobody: StateKey,
 }
 
@@ -79,7 +81,7 @@ impl Vm for Recorder<'_> {
         note(true);
         let done = self.block.execute(tx, view);
         note(false);
-        let _ = self.elsewhere.resolve(0, &self.nobody, None); // told before, if this is a second run
+        let _ = self.elsewhere.resolve(0, &self.nobody, Effect::NotWritten); // told before, if this is a second run
         done
     }
 }

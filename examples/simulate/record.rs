@@ -4,7 +4,9 @@ use crate::block::Tx;
 use crate::engine::Steps;
 use crate::measure::cpu;
 use crate::workload::{Bench, Sum, Work, transfers};
-use cachekv::executor::{BlockExecutor, Commit, Config, Elsewhere, Options, RunAhead, Vm, execute_sequentially};
+use cachekv::executor::{
+    BlockExecutor, Commit, Config, Effect, Elsewhere, Options, RunAhead, Vm, execute_sequentially,
+};
 use cachekv::kv::{KvStore, MemSnapshot, MemStore};
 use cachekv::multiversion::{TxView, ViewError};
 use parking_lot::Mutex;
@@ -101,7 +103,7 @@ fn middle(turns: usize, clock: impl Fn() -> f64, mut act: impl FnMut()) -> f64 {
 struct InAdvance {
     bench: Bench,
     last: u32,
-    elsewhere: Elsewhere<u64, u64>,
+    elsewhere: Elsewhere<u64, u64, u64>,
     /// The processor time when the last was executed.
     executed: Mutex<f64>,
 }
@@ -118,7 +120,7 @@ impl Vm for InAdvance {
         self.bench.execute(work, view)?;
         if view.index() == self.last {
             *self.executed.lock() = cpu();
-            self.elsewhere.resolve(0, &u64::MAX, None).expect("declared");
+            self.elsewhere.resolve(0, &u64::MAX, Effect::NotWritten).expect("declared");
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! A block takes a worker some hundred steps, so preemptions are bounded more tightly here; each model says by how much.
 
 use crate::executor::block::{Config, Options};
+use crate::executor::effect::Effect;
 use crate::executor::elsewhere::Elsewhere;
 use crate::executor::error::{BlockResult, Cause};
 use crate::executor::job::Job;
@@ -329,7 +330,7 @@ fn an_outcome_from_elsewhere_is_read() {
     explore_within(2, || {
         let there = Elsewhere::new([(0, vec![1])]);
         let work = job(BLOCK, Options { elsewhere: Some(there.clone()), ..Options::default() });
-        let other = thread::spawn(move || there.resolve(0, &1, Some(Op::Put(40))).unwrap());
+        let other = thread::spawn(move || there.resolve(0, &1, Effect::Put(40)).unwrap());
         Worker::new(&work).run();
         other.join().unwrap();
         let came = conclude(work);
@@ -345,7 +346,7 @@ fn an_outcome_from_elsewhere_reaches_both_workers() {
     explore_within(1, || {
         let there = Elsewhere::new([(0, vec![1])]);
         let work = job(BLOCK, Options { elsewhere: Some(there.clone()), ..Options::default() });
-        let others = [worker(&work), thread::spawn(move || there.resolve(0, &1, None).unwrap())];
+        let others = [worker(&work), thread::spawn(move || there.resolve(0, &1, Effect::NotWritten).unwrap())];
         Worker::new(&work).run();
         others.into_iter().for_each(|other| other.join().unwrap());
         assert_eq!(conclude(work), sequentially(BLOCK).placed(2));
@@ -359,7 +360,7 @@ fn an_outcome_from_elsewhere_ends_the_block() {
         let there = Elsewhere::new([(0, vec![1])]);
         let work = job(&[], Options { elsewhere: Some(there.clone()), ..Options::default() });
         let other = worker(&work);
-        there.resolve(0, &1, None).unwrap();
+        there.resolve(0, &1, Effect::NotWritten).unwrap();
         other.join().unwrap();
         assert_eq!(conclude(work), sequentially(&[]).placed(1));
     });

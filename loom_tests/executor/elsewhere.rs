@@ -1,8 +1,8 @@
 //! Outcomes from elsewhere: what arrives is taken, once, whenever it comes.
 
+use crate::executor::effect::Effect;
 use crate::executor::elsewhere::Elsewhere;
 use crate::executor::parking::Parking;
-use crate::kv::Op;
 use crate::loom_tests::explore;
 use crate::sync::Arc;
 use loom::thread;
@@ -15,8 +15,8 @@ fn every_arrival_is_taken() {
         let from_there = {
             let there = here.clone();
             thread::spawn(move || {
-                there.resolve(0, &1, Some(Op::Put(1))).unwrap();
-                there.resolve(0, &2, None).unwrap();
+                there.resolve(0, &1, Effect::Put(1)).unwrap();
+                there.resolve(0, &2, Effect::NotWritten).unwrap();
             })
         };
         let parking = Arc::new(Parking::default());
@@ -41,11 +41,11 @@ fn every_arrival_is_taken() {
 fn no_arrival_is_taken_twice() {
     explore(|| {
         let here: Elsewhere<u8, u8> = Elsewhere::new([(0, vec![1, 2])]);
-        here.resolve(0, &1, None).unwrap();
+        here.resolve(0, &1, Effect::NotWritten).unwrap();
         let other = {
             let here = here.clone();
             thread::spawn(move || {
-                let second = here.resolve(0, &2, None);
+                let second = here.resolve(0, &2, Effect::NotWritten);
                 second.unwrap();
                 here.take().len()
             })
@@ -62,9 +62,9 @@ fn a_key_is_resolved_once() {
         let here: Elsewhere<u8, u8> = Elsewhere::new([(0, vec![1])]);
         let other = {
             let here = here.clone();
-            thread::spawn(move || here.resolve(0, &1, Some(Op::Put(1))).is_ok())
+            thread::spawn(move || here.resolve(0, &1, Effect::Put(1)).is_ok())
         };
-        let mine = here.resolve(0, &1, Some(Op::Put(2))).is_ok();
+        let mine = here.resolve(0, &1, Effect::Put(2)).is_ok();
         assert!(mine != other.join().unwrap());
         assert_eq!(here.take().len(), 1);
     });

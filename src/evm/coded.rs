@@ -1,11 +1,11 @@
-//! Keys, values and outputs as bytes, so that a block can be executed by shards.
+//! Keys, values, changes and outputs as bytes, so that a block can be executed by shards.
 
 use alloy_rlp::{Decodable, Encodable};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use revm::primitives::{Address, B256, Log, U256};
 
 use super::receipts::TxOutput;
-use super::state::{AccountRecord, StateKey, StateValue};
+use super::state::{AccountRecord, Change, StateKey, StateValue};
 use crate::remote::Coded;
 
 /// What is left of some bytes.
@@ -111,6 +111,41 @@ impl Coded for StateValue {
     }
 }
 
+impl Coded for Change {
+    fn encode(&self) -> Bytes {
+        let mut bytes = BytesMut::new();
+        match self {
+            Self::Credit(amount) => {
+                bytes.put_u8(0);
+                bytes.put_slice(&amount.to_be_bytes::<32>());
+            }
+            Self::Receive(amount) => {
+                bytes.put_u8(1);
+                bytes.put_slice(&amount.to_be_bytes::<32>());
+            }
+            Self::Spend { nonce, amount, at_least } => {
+                bytes.put_u8(2);
+                bytes.put_u64(*nonce);
+                bytes.put_slice(&amount.to_be_bytes::<32>());
+                bytes.put_slice(&at_least.to_be_bytes::<32>());
+            }
+        }
+        bytes.freeze()
+    }
+
+    fn decode(bytes: Bytes) -> Option<Self> {
+        let mut rest = Rest(bytes);
+        let [kind] = rest.number()?;
+        let change = match kind {
+            0 => Self::Credit(rest.word()?),
+            1 => Self::Receive(rest.word()?),
+            2 => Self::Spend { nonce: rest.u64()?, amount: rest.word()?, at_least: rest.word()? },
+            _ => return None,
+        };
+        rest.whole(change)
+    }
+}
+
 /// Type, success, gas, and the logs in RLP.
 impl Coded for TxOutput {
     fn encode(&self) -> Bytes {
@@ -152,12 +187,15 @@ mod tests {
     }
 
     #[test]
-    fn keys_values_and_outputs_come_back_and_nothing_else_is_one() {
+    fn keys_values_changes_and_outputs_come_back_and_nothing_else_is_one() {
         let address = Address::repeat_byte(7);
         comes_back(StateKey::Account(address));
         comes_back(StateKey::Contract(address));
         comes_back(StateKey::Generation(address));
         comes_back(StateKey::Slot(address, 3, U256::MAX));
+        comes_back(Change::Credit(U256::MAX));
+        comes_back(Change::Receive(U256::ONE));
+        comes_back(Change::Spend { nonce: 7, amount: U256::from(8), at_least: U256::from(9) });
         let code_hash = B256::repeat_byte(9);
         comes_back(StateValue::Account(AccountRecord { balance: U256::MAX, nonce: 1, code_hash, generation: 2 }));
         comes_back(StateValue::Word(U256::from(5)));

@@ -6,7 +6,7 @@ use super::error::{BlockResult, Cause, failed, panic_message};
 use super::job::Job;
 use super::pace::Pace;
 use super::pool::Pool;
-use super::vm::{OnCommit, Vm};
+use super::vm::{OnCommit, Operand, Vm};
 use super::window::RunAhead;
 use super::worker::Worker;
 use crate::kv::KvRead;
@@ -103,7 +103,7 @@ pub struct Options<'o, V: Vm + ?Sized> {
     /// When the block gives up.
     pub deadline: Option<Instant>,
     /// Places in the block whose transactions somebody else executes; the given transactions fill the others in order.
-    pub elsewhere: Option<Elsewhere<V::Key, V::Value>>,
+    pub elsewhere: Option<Elsewhere<V::Key, V::Value, Operand<V>>>,
     /// Whether to record what each worker does and when, for [`BlockStats::timeline`](super::BlockStats::timeline). Costs three
     /// or four clock readings a transaction and some hundred bytes an event: little beside ten microseconds, up to a third of the
     /// shortest transactions.

@@ -1,46 +1,55 @@
 //! Transactions of the block that are executed elsewhere.
 
+use super::effect::Effect;
 use super::parking::Parking;
-use crate::kv::{Key, Op, Value};
-use crate::multiversion::TxIndex;
+use crate::kv::{Key, Value};
+use crate::multiversion::{Operands, TxIndex};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::fmt;
 
 /// Places in the block whose transactions somebody else executes, and the keys each of them may write.
 ///
 /// Until a key's outcome arrives by [`resolve`](Self::resolve), transactions after that place that read the key are put
-/// aside, as for any value that is about to be written. A place commits once all its keys have arrived. Clones are the
-/// same: keep one, and give one to the block by [`Options::elsewhere`](super::Options::elsewhere). Good for one block.
+/// aside, as for any value that is about to be written. A place commits once all its keys have arrived. What they wait for there in
+/// turn is told them by [`telling`](Self::telling). Clones are the same: keep one, and give one to the block by
+/// [`Options::elsewhere`](super::Options::elsewhere). Good for one block.
 #[derive(Clone, Debug)]
-pub struct Elsewhere<K: Key, V: Value> {
-    inner: Arc<Inner<K, V>>,
+pub struct Elsewhere<K: Key, V: Value, O = Infallible> {
+    inner: Arc<Inner<K, V, O>>,
 }
 
-#[derive(Debug)]
-struct Inner<K, V> {
+struct Inner<K, V, O> {
     /// What was declared.
     declared: BTreeMap<TxIndex, BTreeSet<K>>,
-    state: Mutex<State<K, V>>,
+    /// What is told of transactions that are executed here.
+    told: BTreeMap<TxIndex, Vec<K>>,
+    tell: Option<Box<Tell<K, V, O>>>,
+    state: Mutex<State<K, V, O>>,
     /// Whether something has arrived that no worker has taken; it saves taking the lock. Changed under it. Relaxed: whoever
     /// sets it calls a sleeper after it, and who is about to sleep looks at it once more.
     pending: AtomicBool,
 }
 
+type Tell<K, V, O> = dyn Fn(TxIndex, Vec<(K, Effect<V, O>)>) + Send + Sync;
+
 #[derive(Debug)]
-struct State<K, V> {
+struct State<K, V, O> {
     owed: BTreeMap<TxIndex, BTreeSet<K>>,
-    arrived: Vec<Arrival<K, V>>,
+    arrived: Vec<Arrival<K, V, O>>,
+    /// Of what has arrived, the operands, by their places: to be settled once these commit.
+    merged: BTreeMap<TxIndex, Vec<(K, Operands<O>)>>,
     /// The block's sleepers.
     parking: Option<Arc<Parking>>,
 }
 
 /// An outcome that has arrived.
 #[derive(Debug)]
-pub(super) struct Arrival<K, V> {
+pub(super) struct Arrival<K, V, O> {
     pub(super) index: TxIndex,
     pub(super) key: K,
-    /// `None`: the transaction did not write the key.
-    pub(super) outcome: Option<Op<V>>,
+    pub(super) effect: Effect<V, O>,
 }
 
 /// An outcome that was not expected; it was not used.
@@ -65,21 +74,45 @@ pub enum ResolveError {
     },
 }
 
-impl<K: Key, V: Value> Elsewhere<K, V> {
+impl<K: Key, V: Value, O: Clone> Elsewhere<K, V, O> {
     /// Declares, for each place in the block that is executed elsewhere, every key that its transaction may write.
     pub fn new(declared: impl IntoIterator<Item = (TxIndex, Vec<K>)>) -> Self {
         let declared: BTreeMap<_, BTreeSet<_>> =
             declared.into_iter().map(|(index, keys)| (index, keys.into_iter().collect())).collect();
-        let state = State { owed: declared.clone(), arrived: Vec::new(), parking: None };
-        Self { inner: Arc::new(Inner { declared, state: Mutex::new(state), pending: AtomicBool::new(false) }) }
+        Self::with(declared, BTreeMap::new(), None)
     }
 
-    /// Tells what the transaction at `index` did to `key`: `None` if it did not write it. Before the block begins or
-    /// while it runs, from any thread; does not wait.
+    /// The same, to which nothing has happened, of a block that tells others what they wait for: `told` has keys of transactions
+    /// executed here. When one of these commits, after the hook, `tell` is called with its place and what it did to each of its
+    /// keys, written or not. Operands are told as they were left, without what they come to, unless everything below
+    /// was committed before the transaction ran. It is called by whoever commits, while nobody else can: it should not wait. A
+    /// panic in it ends the block, as one in the hook.
+    #[must_use]
+    pub fn telling(
+        self,
+        told: impl IntoIterator<Item = (TxIndex, Vec<K>)>,
+        tell: impl Fn(TxIndex, Vec<(K, Effect<V, O>)>) + Send + Sync + 'static,
+    ) -> Self {
+        Self::with(self.inner.declared.clone(), told.into_iter().collect(), Some(Box::new(tell)))
+    }
+
+    fn with(
+        declared: BTreeMap<TxIndex, BTreeSet<K>>,
+        told: BTreeMap<TxIndex, Vec<K>>,
+        tell: Option<Box<Tell<K, V, O>>>,
+    ) -> Self {
+        let state = State { owed: declared.clone(), arrived: Vec::new(), merged: BTreeMap::new(), parking: None };
+        let (state, pending) = (Mutex::new(state), AtomicBool::new(false));
+        Self { inner: Arc::new(Inner { declared, told, tell, state, pending }) }
+    }
+
+    /// Tells what the transaction at `index` did to `key`. Before the block begins or while it runs, from any thread; does not
+    /// wait. Operands come to the same as if their transaction had been executed here; that they are admitted over what lies below
+    /// them is checked at its commit: see [`Cause::Elsewhere`](super::Cause::Elsewhere).
     ///
     /// # Errors
     /// [`ResolveError`] if the key was not declared there, or has been resolved; nothing is changed.
-    pub fn resolve(&self, index: TxIndex, key: &K, outcome: Option<Op<V>>) -> Result<(), ResolveError> {
+    pub fn resolve(&self, index: TxIndex, key: &K, effect: Effect<V, O>) -> Result<(), ResolveError> {
         if !self.inner.declared.get(&index).is_some_and(|keys| keys.contains(key)) {
             return Err(ResolveError::Undeclared { index, key: format!("{key:?}") });
         }
@@ -87,7 +120,10 @@ impl<K: Key, V: Value> Elsewhere<K, V> {
         let Some(key) = state.owed.get_mut(&index).and_then(|owed| owed.take(key)) else {
             return Err(ResolveError::Repeated { index, key: format!("{key:?}") });
         };
-        state.arrived.push(Arrival { index, key, outcome });
+        if let Effect::Merge(operands) = &effect {
+            state.merged.entry(index).or_default().push((key.clone(), operands.iter().cloned().collect()));
+        }
+        state.arrived.push(Arrival { index, key, effect });
         self.inner.pending.store(true, Ordering::Relaxed);
         if let Some(parking) = &state.parking {
             parking.call(false);
@@ -119,12 +155,40 @@ impl<K: Key, V: Value> Elsewhere<K, V> {
     }
 
     /// What has arrived since the last call.
-    pub(super) fn take(&self) -> Vec<Arrival<K, V>> {
+    pub(super) fn take(&self) -> Vec<Arrival<K, V, O>> {
         if !self.has_arrivals() {
             return Vec::new();
         }
         let mut state = self.inner.state.lock();
         self.inner.pending.store(false, Ordering::Relaxed);
         std::mem::take(&mut state.arrived)
+    }
+
+    /// The operands that have arrived for `index`, once: it is about to commit.
+    pub(super) fn take_merged(&self, index: TxIndex) -> Vec<(K, Operands<O>)> {
+        if self.inner.declared.get(&index).is_none_or(BTreeSet::is_empty) {
+            return Vec::new(); // most places owe nothing
+        }
+        self.inner.state.lock().merged.remove(&index).unwrap_or_default()
+    }
+
+    /// The keys of which others are told what the transaction at `index` did, if there are any.
+    pub(super) fn told_of(&self, index: TxIndex) -> Option<&[K]> {
+        self.inner.told.get(&index).map(Vec::as_slice)
+    }
+
+    /// Tells them.
+    pub(super) fn tell(&self, index: TxIndex, effects: Vec<(K, Effect<V, O>)>) {
+        if let Some(tell) = &self.inner.tell {
+            tell(index, effects);
+        }
+    }
+}
+
+impl<K: fmt::Debug, V: fmt::Debug, O: fmt::Debug> fmt::Debug for Inner<K, V, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { declared, told, state, .. } = self;
+        let mut shown = f.debug_struct("Inner");
+        shown.field("declared", declared).field("told", told).field("state", state).finish_non_exhaustive()
     }
 }

@@ -57,6 +57,12 @@ pub enum Cause<E> {
         /// The transaction executed elsewhere that the block was waiting for, if it was.
         waiting_for: Option<TxIndex>,
     },
+    /// An operand that arrived of a transaction executed elsewhere is not admitted over what lies below it here: who executed it
+    /// saw another state.
+    Elsewhere {
+        /// The transaction.
+        index: TxIndex,
+    },
     /// The block cannot be executed as described; nothing was.
     Malformed(&'static str),
     /// The operating system gave no threads.
@@ -85,6 +91,9 @@ impl<E: fmt::Display> fmt::Display for Cause<E> {
             Cause::Deadline { waiting_for: None } => f.write_str("the deadline passed"),
             Cause::Deadline { waiting_for: Some(index) } => {
                 write!(f, "the deadline passed while waiting for transaction {index}, executed elsewhere")
+            }
+            Cause::Elsewhere { index } => {
+                write!(f, "an operand of transaction {index}, executed elsewhere, is not admitted over the state here")
             }
             Cause::Malformed(why) => write!(f, "the block cannot be executed: {why}"),
             Cause::Threads(why) => write!(f, "no worker threads: {why}"),

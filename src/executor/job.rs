@@ -10,17 +10,13 @@ use super::parking::Parking;
 use super::places::Places;
 use super::scheduler::Scheduler;
 use super::stats::Tally;
-use super::vm::Vm;
+use super::vm::{Operand, Vm};
 use super::window::{RunAhead, Window};
 use crate::kv::KvRead;
-use crate::multiversion::{
-    Incarnation, MergeOperator, MultiVersionStore, Operands, ReadSet, Settlement, TxIndex, Written,
-};
+use crate::multiversion::{Incarnation, MultiVersionStore, Operands, ReadSet, Settlement, TxIndex, Written};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
-
-pub(super) type Operand<V> = <<V as Vm>::Merge as MergeOperator<<V as Vm>::Key, <V as Vm>::Value>>::Operand;
 
 /// One block under way: everything its workers share.
 pub(super) struct Job<'o, 'b, V: Vm> {
@@ -33,7 +29,7 @@ pub(super) struct Job<'o, 'b, V: Vm> {
     pub(super) signals: Block,
     pub(super) cancel: Option<CancelToken>,
     pub(super) deadline: Option<Instant>,
-    pub(super) elsewhere: Option<Elsewhere<V::Key, V::Value>>,
+    pub(super) elsewhere: Option<Elsewhere<V::Key, V::Value, Operand<V>>>,
     pub(super) time_phases: bool,
     /// When recording began, if it is asked for.
     pub(super) record: Option<Instant>,

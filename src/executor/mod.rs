@@ -20,6 +20,7 @@
 mod block;
 mod cancel;
 mod commit;
+mod effect;
 mod elsewhere;
 mod error;
 mod front;
@@ -44,11 +45,13 @@ mod worker;
 
 pub use block::{BlockExecutor, Config, Options};
 pub use cancel::CancelToken;
+pub use effect::Effect;
 pub use elsewhere::{Elsewhere, ResolveError};
 pub use error::{BaseError, BlockError, BlockResult, Cause};
 pub use output::BlockOutput;
 pub use sequential::execute_sequentially;
 pub use stats::{Aborts, BlockStats, Wait};
 pub use timeline::{Activity, Event, Outcome, Reason, Timeline};
+pub(crate) use vm::Operand;
 pub use vm::{Commit, OnCommit, Vm};
 pub use window::RunAhead;

@@ -14,9 +14,9 @@ pub(super) enum Places {
 
 impl Places {
     /// The places of a block of `given` transactions and those executed elsewhere.
-    pub(super) fn new<K: Key, V: Value>(
+    pub(super) fn new<K: Key, V: Value, O: Clone>(
         given: usize,
-        elsewhere: Option<&Elsewhere<K, V>>,
+        elsewhere: Option<&Elsewhere<K, V, O>>,
     ) -> Result<Self, &'static str> {
         let len = given.saturating_add(elsewhere.map_or(0, |elsewhere| elsewhere.declared().len()));
         if len >= TxIndex::MAX as usize {

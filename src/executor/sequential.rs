@@ -4,7 +4,7 @@ use super::error::{BaseError, BlockError, BlockResult, Cause, failed, panic_mess
 use super::output::BlockOutput;
 use super::places::Places;
 use super::stats::Tally;
-use super::vm::{Commit, OnCommit, Vm};
+use super::vm::{Commit, OnCommit, Operand, Vm};
 use crate::kv::KvRead;
 use crate::multiversion::{Finished, SequentialState, Taint, TxIndex, TxView};
 use std::ops::ControlFlow;
@@ -29,7 +29,7 @@ where
     V: Vm,
 {
     let began = Instant::now();
-    if let Err(why) = Places::new::<V::Key, V::Value>(block.len(), None) {
+    if let Err(why) = Places::new::<V::Key, V::Value, Operand<V>>(block.len(), None) {
         return Err(failed(Cause::Malformed(why)));
     }
     let mut outputs = Vec::with_capacity(block.len());

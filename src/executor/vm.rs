@@ -44,6 +44,9 @@ pub trait Vm: Sync {
     ) -> Result<Self::Output, Self::Error>;
 }
 
+/// What a machine's merge operator leaves.
+pub(crate) type Operand<V> = <<V as Vm>::Merge as MergeOperator<<V as Vm>::Key, <V as Vm>::Value>>::Operand;
+
 /// A transaction at its commit, as the hook sees it: in block order, once.
 #[derive(Debug)]
 pub struct Commit<'c, K, V, O> {

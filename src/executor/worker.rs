@@ -4,15 +4,14 @@ use super::cancel::CancelToken;
 use super::commit::Committed;
 use super::elsewhere::Elsewhere;
 use super::error::{BaseError, Cause, panic_message};
-use super::job::{Job, Operand, Run};
+use super::job::{Job, Run};
 use super::pace::Pace;
 use super::stats::Tally;
 use super::status::{Judged, Task, Verdict};
 use super::timeline::Outcome;
-use super::vm::{Commit, Vm};
-use crate::kv::Op;
+use super::vm::{Commit, Operand, Vm};
 use crate::multiversion::{
-    Finished, Incarnation, ReadSet, Settlement, Taint, TxIndex, TxView, Unsettled, Version, Write, Written, validate,
+    Finished, Incarnation, ReadSet, Settlement, Taint, TxIndex, TxView, Unsettled, Version, Written, validate,
 };
 use crate::sync::pause;
 use std::ops::ControlFlow;
@@ -142,11 +141,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
     fn receive(&mut self) {
         let Some(elsewhere) = &self.job.elsewhere else { return };
         for arrival in elsewhere.take() {
-            let write = arrival.outcome.map(|outcome| match outcome {
-                Op::Put(value) => Write::Put(value),
-                Op::Delete => Write::Delete,
-            });
-            self.job.store.resolve_elsewhere(arrival.index, &arrival.key, write);
+            self.job.store.resolve_elsewhere(arrival.index, &arrival.key, arrival.effect.into_write());
             if self.job.scheduler.arrive(arrival.index) {
                 self.commit();
             }
@@ -312,10 +307,30 @@ fn commit_next<V: Vm>(
     let Some(Judged { index, run, executions }) = judged else { return false };
     if run.is_none() {
         tally.judges(None); // executed elsewhere: nobody has judged it
+        cause = settle_elsewhere(job, &mut state.settlement, index).err();
     }
     match cause {
         Some(cause) => end(job, state, cause),
         None => commit(job, state, index, run, executions, tally, spares),
+    }
+}
+
+/// Resolves the operands that a transaction executed elsewhere has left: it is about to commit.
+fn settle_elsewhere<V: Vm>(
+    job: &Job<'_, '_, V>,
+    settlement: &mut Settlement<V::Value>,
+    index: TxIndex,
+) -> Result<(), Cause<V::Error>> {
+    let Some(elsewhere) = &job.elsewhere else { return Ok(()) };
+    let settled = catch_unwind(AssertUnwindSafe(|| {
+        let merged = elsewhere.take_merged(index);
+        if merged.is_empty() { Ok(()) } else { job.store.settle_elsewhere(index, merged, settlement) }
+    }));
+    match settled {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(Unsettled::Refused(_))) => Err(Cause::Elsewhere { index }),
+        Ok(Err(Unsettled::Base(error))) => Err(Cause::Base { index, error: BaseError(error) }),
+        Err(payload) => Err(Cause::Panicked { index, message: panic_message(payload) }),
     }
 }
 
@@ -365,7 +380,8 @@ fn commit<V: Vm>(
     state.window.committed(index, executions, run.as_ref().is_some_and(|run| !run.at_frontier));
     if let Some(mut run) = run {
         if let Some(Ok(output)) = run.outcome.take() {
-            match called_hook(job, state, index, &output, &run.written) {
+            let called = called_hook(job, state, index, &output, &run.written);
+            match called.and_then(|flow| told_others(job, index, &run.written, flow)) {
                 Ok(flow) => go_on = flow,
                 Err(message) => return end(job, state, Cause::Panicked { index, message }),
             }
@@ -454,4 +470,20 @@ fn called_hook<V: Vm>(
         hook(Commit { index, output, writes: &writes })
     }));
     called.map_err(panic_message)
+}
+
+/// Tells others what a transaction did, unless the hook has ended the block with it.
+fn told_others<V: Vm>(
+    job: &Job<'_, '_, V>,
+    index: TxIndex,
+    written: &Written<Operand<V>>,
+    flow: ControlFlow<()>,
+) -> Result<ControlFlow<()>, String> {
+    let Some(elsewhere) = job.elsewhere.as_ref().filter(|_| flow.is_continue()) else { return Ok(flow) };
+    let Some(keys) = elsewhere.told_of(index) else { return Ok(flow) };
+    let told = catch_unwind(AssertUnwindSafe(|| {
+        let effects = keys.iter().map(|key| (key.clone(), job.store.write_of(index, key, written).into()));
+        elsewhere.tell(index, effects.collect());
+    }));
+    told.map(|()| flow).map_err(panic_message)
 }

@@ -23,6 +23,15 @@ pub(crate) enum Write<V, O> {
     Merge(Operands<O>),
 }
 
+impl<V, O> From<Op<V>> for Write<V, O> {
+    fn from(op: Op<V>) -> Self {
+        match op {
+            Op::Put(value) => Write::Put(value),
+            Op::Delete => Write::Delete,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Entry<V, O> {
     version: Version,

@@ -202,6 +202,19 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
         Ok(())
     }
 
+    /// Resolves the operands that `tx`, which is executed elsewhere, left, once everything below it is committed. Nothing is
+    /// changed unless all of them are admitted.
+    pub(crate) fn settle_elsewhere(
+        &self,
+        tx: TxIndex,
+        merged: Vec<(K, Operands<M::Operand>)>,
+        settlement: &mut Settlement<V>,
+    ) -> Result<(), Unsettled<K>> {
+        let merges = merged.into_iter().map(|(key, operands)| (self.slots.intern(&key).0, operands));
+        let written = Written { slots: SmallVec::new(), merges: merges.collect() };
+        self.settle(tx, &written, &[], settlement)
+    }
+
     /// Tells the chains what `settlement` has kept from them. The block is over.
     pub(crate) fn settle_rest(&self, settlement: Settlement<V>) {
         settlement.untold().for_each(|running| self.tell(running));
@@ -221,6 +234,18 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
     pub(crate) fn writes_of(&self, tx: TxIndex, written: &Written<M::Operand>) -> Vec<(K, Op<V>)> {
         let slots = written.slots.iter().map(|id| self.slot(*id));
         slots.filter_map(|slot| Some((slot.key().clone(), slot.outcome(tx + 1)?))).collect()
+    }
+
+    /// What the committed transaction `tx`, which left `written`, did to `key`; operands as it left them.
+    pub(crate) fn write_of(&self, tx: TxIndex, key: &K, written: &Written<M::Operand>) -> Option<Write<V, M::Operand>> {
+        let (id, slot) = self.slots.intern(key);
+        if !written.slots.contains(&id) {
+            return None;
+        }
+        match written.merges.iter().find(|(merged, _)| *merged == id) {
+            Some((_, operands)) => Some(Write::Merge(operands.clone())),
+            None => slot.outcome(tx + 1).map(Write::from),
+        }
     }
 
     /// Notes that the transaction `tx` is about to walk a range. Relaxed: a hint for whom to validate early; what it

@@ -1,6 +1,7 @@
-//! What can be sent: keys, values, transactions and outputs as bytes.
+//! What can be sent: keys, values, operands, transactions and outputs as bytes.
 
 use bytes::Bytes;
+use std::convert::Infallible;
 
 /// A value that has a form in bytes.
 ///
@@ -37,6 +38,16 @@ impl Coded for () {
     }
 }
 
+/// There is nothing to be sent: the operands of [`NoMerge`](crate::multiversion::NoMerge).
+impl Coded for Infallible {
+    fn encode(&self) -> Bytes {
+        match *self {}
+    }
+    fn decode(_: Bytes) -> Option<Self> {
+        None
+    }
+}
+
 /// Numbers are big-endian, of fixed width.
 macro_rules! numbers {
     ($($number:ty),*) => {$(
@@ -51,4 +62,4 @@ macro_rules! numbers {
     )*};
 }
 
-numbers!(u8, u16, u32, u64, u128, i64);
+numbers!(u8, u16, u32, u64, u128, i8, i16, i32, i64, i128);

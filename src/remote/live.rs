@@ -7,6 +7,7 @@ use crate::executor::{CancelToken, Elsewhere};
 use crate::kv::{Key, Value};
 use crate::sync::{Arc, Condvar, Mutex};
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::time::Instant;
 
 /// How a block is ended early: what was first said of it stays.
@@ -29,16 +30,16 @@ impl Switch {
 
 /// One block of one coordinator, from its beginning to its end: whatever comes for it finds this, or nothing.
 #[derive(Debug)]
-pub(crate) struct LiveBlock<K: Key, V: Value> {
+pub(crate) struct LiveBlock<K: Key, V: Value, O = Infallible> {
     pub(crate) key: BlockKey,
     pub(crate) peer: Peer,
     pub(crate) deadline: Instant,
     pub(crate) view: Arc<BlockView>,
-    pub(crate) elsewhere: Elsewhere<K, V>,
+    pub(crate) elsewhere: Elsewhere<K, V, O>,
     pub(crate) switch: Arc<Switch>,
 }
 
-impl<K: Key, V: Value> LiveBlock<K, V> {
+impl<K: Key, V: Value, O> LiveBlock<K, V, O> {
     /// Ends it: nothing waits for it any longer, and its run returns as soon as its transactions do.
     pub(crate) fn end(&self, why: ShardFailure) {
         self.switch.throw(why);
@@ -59,34 +60,34 @@ pub(crate) enum NotTaken {
     Closed,
 }
 
-type Live<K, V> = Arc<LiveBlock<K, V>>;
+type Live<K, V, O> = Arc<LiveBlock<K, V, O>>;
 
 /// The live blocks by their keys.
 #[derive(Debug)]
-pub(crate) struct Registry<K: Key, V: Value> {
-    state: Mutex<State<K, V>>,
+pub(crate) struct Registry<K: Key, V: Value, O = Infallible> {
+    state: Mutex<State<K, V, O>>,
     /// Told when there is none any more.
     emptied: Condvar,
 }
 
 #[derive(Debug)]
-struct State<K: Key, V: Value> {
+struct State<K: Key, V: Value, O> {
     open: bool,
     /// Whether it takes no more, though those that are there may come to their end.
     leaving: bool,
-    live: HashMap<BlockKey, Live<K, V>>,
+    live: HashMap<BlockKey, Live<K, V, O>>,
     /// The newest block that each peer has begun.
     newest: HashMap<Peer, BlockKey>,
 }
 
-impl<K: Key, V: Value> Registry<K, V> {
+impl<K: Key, V: Value, O> Registry<K, V, O> {
     pub(crate) fn new() -> Self {
         let state = State { open: true, leaving: false, live: HashMap::new(), newest: HashMap::new() };
         Self { state: Mutex::new(state), emptied: Condvar::default() }
     }
 
     /// Takes `block`. A peer has one block at a time: an earlier one is ended, as called off.
-    pub(crate) fn take(&self, block: &Live<K, V>, most: usize) -> Result<(), NotTaken> {
+    pub(crate) fn take(&self, block: &Live<K, V, O>, most: usize) -> Result<(), NotTaken> {
         let superseded: Vec<_> = {
             let mut state = self.state.lock();
             if !state.open {
@@ -112,7 +113,7 @@ impl<K: Key, V: Value> Registry<K, V> {
         Ok(())
     }
 
-    pub(crate) fn get(&self, key: &BlockKey) -> Option<Live<K, V>> {
+    pub(crate) fn get(&self, key: &BlockKey) -> Option<Live<K, V, O>> {
         self.state.lock().live.get(key).cloned()
     }
 
@@ -172,8 +173,8 @@ impl<K: Key, V: Value> Registry<K, V> {
     }
 }
 
-impl<K: Key, V: Value> State<K, V> {
-    fn remove_all_of(&mut self, peer: Peer) -> Vec<Live<K, V>> {
+impl<K: Key, V: Value, O> State<K, V, O> {
+    fn remove_all_of(&mut self, peer: Peer) -> Vec<Live<K, V, O>> {
         let theirs: Vec<_> = self.live.values().filter(|block| block.peer == peer).map(|block| block.key).collect();
         theirs.iter().filter_map(|key| self.live.remove(key)).collect()
     }

@@ -4,7 +4,6 @@
 //! strict (one value, one form; nothing may follow it) and bounded (a length that the bytes do not bear out allocates
 //! nothing). Its version is that of the packet around it.
 
-use crate::kv::Op;
 use crate::multiversion::TxIndex;
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
@@ -35,16 +34,8 @@ pub enum Outcome {
     Put(Bytes),
     /// It deleted it.
     Delete,
-}
-
-impl From<Option<&Op<Bytes>>> for Outcome {
-    fn from(op: Option<&Op<Bytes>>) -> Self {
-        match op {
-            None => Outcome::NotWritten,
-            Some(Op::Put(value)) => Outcome::Put(value.clone()),
-            Some(Op::Delete) => Outcome::Delete,
-        }
-    }
+    /// It left these operands of a merge: what they come to is for who has what lies below.
+    Merge(Vec<Bytes>),
 }
 
 /// A transaction that a shard executes.

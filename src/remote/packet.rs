@@ -10,7 +10,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// The version of packets and of the messages in them. Peers of different versions do not talk, and say so.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 const MAGIC: &[u8; 3] = b"ckv";
 const MORE: u8 = 1;

@@ -19,11 +19,10 @@ use super::link::LinkConfig;
 use super::live::{LiveBlock, NotTaken, Registry, Switch};
 use super::machine::RemoteVm;
 use super::mailbox::Mailbox;
-use super::message::{self, Begin, BlockKey, Failed, Outcome, Resolved, ShardFailure, ToCoordinator, ToShard};
+use super::message::{self, Begin, BlockKey, Failed, Own, Resolved, ShardFailure, ToCoordinator, ToShard};
 use super::share::{self, Job};
 use super::transport::{Peer, Transport};
-use crate::executor::{BlockExecutor, Config, Elsewhere, ResolveError, RunAhead};
-use crate::kv::Op;
+use crate::executor::{BlockExecutor, Config, Elsewhere, Operand, ResolveError, RunAhead};
 use crate::multiversion::TxIndex;
 use crate::sync::Arc;
 use bytes::Bytes;
@@ -208,7 +207,7 @@ pub(super) enum Order {
 
 /// The endpoint's side: what comes in is given to whom it is for.
 struct Desk<V: RemoteVm> {
-    registry: Arc<Registry<V::Key, V::Value>>,
+    registry: Arc<Registry<V::Key, V::Value, Operand<V>>>,
     jobs: Arc<Mailbox<Job<V>>>,
     mailbox: Arc<Mailbox<Incoming<Order>>>,
     counters: Arc<Counters>,
@@ -276,22 +275,27 @@ impl<V: RemoteVm> Desk<V> {
             out.send(peer, message::encode(&ToCoordinator::Failed(Failed { key, why })));
         };
         self.counters.begun.one();
-        let Some(elsewhere) = elsewhere::<V>(places, &own, others) else {
+        let mailbox = Arc::clone(&self.mailbox);
+        let tell = move |message: ToCoordinator| {
+            mailbox.push(Incoming::Order(Order::Tell(peer, message::encode(&message)))); // closed: nobody is told any more
+        };
+        let (Some(elsewhere), Some(told)) = (elsewhere::<V>(places, &own, others), told::<V>(&own)) else {
             return refuse(ShardFailure::Malformed("its places or keys".into()), out);
         };
+        let resolved = tell.clone();
+        let elsewhere = elsewhere.telling(told, move |place, effects| {
+            let outcomes = effects.into_iter().map(|(key, effect)| (key.encode(), V::sent(effect))).collect();
+            resolved(ToCoordinator::Resolved(Resolved { key, outcomes: vec![(place, outcomes)] }));
+        });
         let now = Instant::now();
         let deadline = now.checked_add(Duration::from_micros(within)).unwrap_or(now);
         let switch = Arc::new(Switch::default());
-        let mailbox = Arc::clone(&self.mailbox);
-        let ask = move |message: ToCoordinator| {
-            mailbox.push(Incoming::Order(Order::Tell(peer, message::encode(&message)))); // closed: the view is, too, or will be
-        };
         let fail = {
             let switch = Arc::clone(&switch);
             move |why| switch.throw(why)
         };
         let manners = Manners { batch: self.config.prefetch_keys, batches: self.config.prefetch_requests };
-        let view = Arc::new(BlockView::new(key, deadline, manners, Arc::clone(&self.counters), ask, fail));
+        let view = Arc::new(BlockView::new(key, deadline, manners, Arc::clone(&self.counters), tell, fail));
         let live = Arc::new(LiveBlock { key, peer, deadline, view, elsewhere, switch });
         match self.registry.take(&live, self.config.coordinators) {
             Ok(()) => {}
@@ -310,19 +314,14 @@ impl<V: RemoteVm> Desk<V> {
         }
     }
 
-    fn resolve(&self, live: &LiveBlock<V::Key, V::Value>, resolved: Resolved) {
+    fn resolve(&self, live: &LiveBlock<V::Key, V::Value, Operand<V>>, resolved: Resolved) {
         for (place, outcomes) in resolved.outcomes {
             for (key, outcome) in outcomes {
-                let op = match outcome {
-                    Outcome::NotWritten => Some(None),
-                    Outcome::Delete => Some(Some(Op::Delete)),
-                    Outcome::Put(value) => V::Value::decode(value).map(|value| Some(Op::Put(value))),
-                };
-                let (Some(key), Some(op)) = (V::Key::decode(key), op) else {
+                let (Some(key), Some(effect)) = (V::Key::decode(key), V::received(outcome)) else {
                     self.counters.malformed.one();
                     return live.end(ShardFailure::Protocol("an outcome that is none".into()));
                 };
-                match live.elsewhere.resolve(place, &key, op) {
+                match live.elsewhere.resolve(place, &key, effect) {
                     Ok(()) => {}
                     Err(ResolveError::Repeated { .. }) => self.counters.repeated.one(),
                     Err(error) => {
@@ -339,9 +338,9 @@ impl<V: RemoteVm> Desk<V> {
 /// block.
 fn elsewhere<V: RemoteVm>(
     places: TxIndex,
-    own: &[super::message::Own],
+    own: &[Own],
     others: Vec<(TxIndex, Vec<Bytes>)>,
-) -> Option<Elsewhere<V::Key, V::Value>> {
+) -> Option<Elsewhere<V::Key, V::Value, Operand<V>>> {
     let ascending = own.windows(2).all(|pair| matches!(pair, [a, b] if a.place < b.place));
     // What is made of the message is bounded, too, by the bound on places.
     if !ascending || own.last().is_none_or(|last| last.place.checked_add(1) != Some(places)) || places > MOST_PLACES {
@@ -358,6 +357,13 @@ fn elsewhere<V: RemoteVm>(
     Some(Elsewhere::new((0..places).zip(declared).filter_map(|(place, keys)| Some((place, keys?)))))
 }
 
+/// The keys of the shard's own transactions that others wait for. `None` if they cannot be understood.
+fn told<V: RemoteVm>(own: &[Own]) -> Option<Vec<(TxIndex, Vec<V::Key>)>> {
+    let key = |own: &Own, at: &u32| V::Key::decode(own.writes.get(usize::try_from(*at).ok()?)?.clone());
+    let telling = own.iter().filter(|own| !own.told.is_empty());
+    telling.map(|own| Some((own.place, own.told.iter().map(|at| key(own, at)).collect::<Option<_>>()?))).collect()
+}
+
 /// The most transactions of a block.
 pub(super) const MOST_PLACES: TxIndex = 1 << 20;
 
@@ -366,7 +372,7 @@ struct Runner<V: RemoteVm> {
     name: String,
     vm: V,
     executor: BlockExecutor,
-    registry: Arc<Registry<V::Key, V::Value>>,
+    registry: Arc<Registry<V::Key, V::Value, Operand<V>>>,
     jobs: Arc<Mailbox<Job<V>>>,
     mailbox: Arc<Mailbox<Incoming<Order>>>,
     counters: Arc<Counters>,
@@ -383,7 +389,7 @@ impl<V: RemoteVm> Runner<V> {
             };
             let came = match job.live.switch.why() {
                 Some(why) => ToCoordinator::Failed(Failed { key, why }),
-                None => share::execute(&self.executor, &self.vm, &job, &tell),
+                None => share::execute(&self.executor, &self.vm, &job),
             };
             let done = matches!(came, ToCoordinator::Done(_));
             if done {

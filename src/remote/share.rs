@@ -5,26 +5,24 @@
 //! put aside while the worker goes on. The base is the [remote state view](super::RemoteStateView).
 //!
 //! Each transaction's writes are checked against its declaration at its commit, and what others wait for is told then, each
-//! declared key once, written or not: no wait depends on a declaration being right.
+//! declared key once, written or not: no wait depends on a declaration being right. Operands are told as operands.
 
 use super::block_view::ViewFailure;
 use super::coded::Coded;
 use super::live::{LiveBlock, Switch};
 use super::machine::RemoteVm;
-use super::message::{
-    BlockKey, Done, Executed, Failed, Outcome, Own, ReadFailure, Resolved, ShardFailure, ToCoordinator,
-};
+use super::message::{Done, Executed, Failed, Own, ReadFailure, ShardFailure, ToCoordinator};
 use super::state_view::{RemoteStateView, view_failure};
-use crate::executor::{BlockExecutor, Cause, Commit, Options};
+use crate::executor::{BlockExecutor, Cause, Commit, Operand, Options};
 use crate::kv::Op;
 use crate::multiversion::TxIndex;
 use crate::sync::Arc;
 use bytes::Bytes;
 use std::ops::ControlFlow;
 
-/// A block to be executed, and whom to tell of it.
+/// A block to be executed.
 pub(crate) struct Job<V: RemoteVm> {
-    pub(crate) live: Arc<LiveBlock<V::Key, V::Value>>,
+    pub(crate) live: Arc<LiveBlock<V::Key, V::Value, Operand<V>>>,
     pub(crate) own: Vec<Own>,
 }
 
@@ -33,33 +31,23 @@ struct Declared<K> {
     place: TxIndex,
     /// Ascending.
     writes: Vec<K>,
-    told: Vec<(K, Bytes)>,
 }
 
-/// Executes a share, telling what others wait for by `tell` as it goes. What it came to is returned.
-pub(crate) fn execute<V: RemoteVm>(
-    executor: &BlockExecutor,
-    vm: &V,
-    job: &Job<V>,
-    tell: &(dyn Fn(ToCoordinator) + Send + Sync),
-) -> ToCoordinator {
+/// Executes a share. What it came to is returned; what others wait for has been told as it went, by the block's
+/// [`Elsewhere`](crate::executor::Elsewhere).
+pub(crate) fn execute<V: RemoteVm>(executor: &BlockExecutor, vm: &V, job: &Job<V>) -> ToCoordinator {
     let key = job.live.key;
-    match run(executor, vm, job, tell) {
+    match run(executor, vm, job) {
         Ok(done) => ToCoordinator::Done(done),
         Err(why) => ToCoordinator::Failed(Failed { key, why: job.live.switch.why().unwrap_or(why) }),
     }
 }
 
-fn run<V: RemoteVm>(
-    executor: &BlockExecutor,
-    vm: &V,
-    job: &Job<V>,
-    tell: &(dyn Fn(ToCoordinator) + Send + Sync),
-) -> Result<Done, ShardFailure> {
+fn run<V: RemoteVm>(executor: &BlockExecutor, vm: &V, job: &Job<V>) -> Result<Done, ShardFailure> {
     let live = &job.live;
     let (transactions, declared) = decode::<V>(&job.own)?;
     let hints: Vec<_> = declared.iter().map(|declared| declared.writes.clone()).collect();
-    let mut ledger = Ledger { key: live.key, declared: &declared, switch: &live.switch, tell, executed: Vec::new() };
+    let mut ledger = Ledger { declared: &declared, switch: &live.switch, executed: Vec::new() };
     let mut hook = |commit: Commit<'_, V::Key, V::Value, V::Output>| ledger.commit(&commit);
     let options = Options {
         on_commit: Some(&mut hook),
@@ -85,28 +73,20 @@ fn decode<V: RemoteVm>(own: &[Own]) -> Result<(Vec<V::Transaction>, Vec<Declared
     let malformed = |place: TxIndex, what: &str| ShardFailure::Malformed(format!("{what} of transaction {place}"));
     let mut transactions = Vec::with_capacity(own.len());
     let mut declared = Vec::with_capacity(own.len());
-    for Own { place, transaction, writes, told } in own {
+    for Own { place, transaction, writes, .. } in own {
         let key = |bytes: &Bytes| V::Key::decode(bytes.clone()).ok_or_else(|| malformed(*place, "a key"));
         transactions.push(V::Transaction::decode(transaction.clone()).ok_or_else(|| malformed(*place, "the body"))?);
-        let told = told.iter().map(|at| {
-            let bytes = usize::try_from(*at).ok().and_then(|at| writes.get(at));
-            let bytes = bytes.ok_or_else(|| malformed(*place, "an edge"))?;
-            Ok((key(bytes)?, bytes.clone()))
-        });
-        let told = told.collect::<Result<_, _>>()?;
         let mut writes = writes.iter().map(key).collect::<Result<Vec<_>, _>>()?;
         writes.sort();
-        declared.push(Declared { place: *place, writes, told });
+        declared.push(Declared { place: *place, writes });
     }
     Ok((transactions, declared))
 }
 
 /// What has been committed, and the declarations that it has to keep to.
 struct Ledger<'l, K> {
-    key: BlockKey,
     declared: &'l [Declared<K>],
     switch: &'l Switch,
-    tell: &'l (dyn Fn(ToCoordinator) + Send + Sync),
     executed: Vec<Executed>,
 }
 
@@ -124,15 +104,6 @@ impl<K: Ord + Coded + std::fmt::Debug> Ledger<'_, K> {
             Op::Put(value) => Op::Put(value.encode()),
             Op::Delete => Op::Delete,
         };
-        if !declared.told.is_empty() {
-            let written = |key: &K| {
-                let at = commit.writes.binary_search_by(|(written, _)| written.cmp(key)).ok()?;
-                commit.writes.get(at).map(|(_, op)| encoded(op))
-            };
-            let outcome = |(key, bytes): &(K, Bytes)| (bytes.clone(), Outcome::from(written(key).as_ref()));
-            let outcomes = vec![(commit.index, declared.told.iter().map(outcome).collect())];
-            (self.tell)(ToCoordinator::Resolved(Resolved { key: self.key, outcomes }));
-        }
         let writes = commit.writes.iter().map(|(key, op)| (key.encode(), encoded(op).into_value())).collect();
         self.executed.push(Executed { place: commit.index, output: commit.output.encode(), writes });
         ControlFlow::Continue(())
@@ -159,6 +130,9 @@ fn failure<E>(cause: Cause<E>) -> ShardFailure {
         },
         Cause::Cancelled => ShardFailure::Aborted,
         Cause::Deadline { .. } => ShardFailure::Deadline,
+        Cause::Elsewhere { index } => {
+            ShardFailure::Protocol(format!("an operand of transaction {index} is not admitted"))
+        }
         Cause::Malformed(why) => ShardFailure::Malformed(why.into()),
         Cause::Threads(why) => ShardFailure::Block(format!("no worker threads: {why}")),
     }

@@ -2,9 +2,9 @@
 
 use crate::acts::*;
 use cachekv::executor::{
-    Activity, BlockExecutor, BlockStats, Cause, Commit, Config, Elsewhere, Event, Options, Outcome, Reason, RunAhead,
+    Activity, BlockExecutor, BlockStats, Cause, Commit, Config, Effect, Elsewhere, Event, Options, Outcome, Reason,
+    RunAhead,
 };
-use cachekv::kv::Op;
 use cachekv::multiversion::{TxIndex, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -244,7 +244,7 @@ fn who_meets_a_value_about_to_be_written_says_whose() {
 #[test]
 fn a_place_executed_elsewhere_is_committed_by_none_of_the_executions() {
     let places = Elsewhere::new([(0, vec![1])]);
-    places.resolve(0, &1, Some(Op::Put(11))).unwrap();
+    places.resolve(0, &1, Effect::Put(11)).unwrap();
     let block = [act(|view| Ok(vec![of(view.get(&1)?)]))];
     assert_eq!(told(&block, Options { elsewhere: Some(places), ..recorded() }), ["0 elsewhere"]);
 }

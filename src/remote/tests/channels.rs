@@ -345,6 +345,11 @@ fn a_share_that_makes_no_sense_is_refused() {
         assert!(matches!(failed.why, ShardFailure::Malformed(_)), "{block}: {failed:?}");
         assert_eq!(failed.key, block_key(block));
     }
+    coordinator.say(1, &ToShard::Begin(Box::new(right(20))));
+    coordinator.say(1, &ToShard::Abort(block_key(20)));
+    let failed =
+        coordinator.hear(|message| if let ToCoordinator::Failed(failed) = message { Some(failed) } else { None });
+    assert_eq!(failed, Failed { key: block_key(20), why: ShardFailure::Aborted });
     until(|| shard.blocks() == 0);
     coordinator.say(1, &ToShard::Begin(Box::new(right(1))));
     coordinator.say(1, &ToShard::Abort(BlockKey::default()));

@@ -1,7 +1,7 @@
 //! A peer that says what a test tells it to, and tells the test what it hears.
 
 use crate::executor::Vm;
-use crate::multiversion::{NoMerge, TxView, ViewError};
+use crate::multiversion::{MergeOperator, TxView, ViewError};
 use crate::remote::counters::Counters;
 use crate::remote::crew::Crew;
 use crate::remote::endpoint::{Change, Endpoint, Incoming, Outbox, PACKETS, Station};
@@ -29,20 +29,39 @@ pub(super) fn link(patience: Duration) -> LinkConfig {
     link
 }
 
-/// `key += 1` for each key; the output is the sum of what was read. A key of 200 and more is read and not written.
+/// Adds.
+#[derive(Debug)]
+pub(super) struct Sum;
+
+impl MergeOperator<u8, u64> for Sum {
+    type Operand = u64;
+    fn merge(_: &u8, base: Option<&u64>, operand: &u64) -> u64 {
+        base.unwrap_or(&0).saturating_add(*operand)
+    }
+    fn admits(_: &u8, base: Option<&u64>, operand: &u64) -> bool {
+        base.unwrap_or(&0).checked_add(*operand).is_some()
+    }
+}
+
+/// `key += 1` for each key; the output is the sum of what was read. A key of 150 and more is merged into and not read, one of 200
+/// and more is read and not written.
 #[derive(Clone, Debug)]
 pub(super) struct Counting;
 
 impl Vm for Counting {
     type Key = u8;
     type Value = u64;
-    type Merge = NoMerge;
+    type Merge = Sum;
     type Transaction = Bytes;
     type Output = u64;
     type Error = ViewError;
-    fn execute(&self, keys: &Bytes, view: &TxView<'_, u8, u64>) -> Result<u64, ViewError> {
+    fn execute(&self, keys: &Bytes, view: &TxView<'_, u8, u64, Sum>) -> Result<u64, ViewError> {
         let mut sum = 0;
         for key in keys {
+            if (150..200).contains(key) {
+                view.merge(*key, 1)?;
+                continue;
+            }
             let value = view.get(key)?.unwrap_or(0);
             sum += value;
             if *key < 200 {

@@ -301,6 +301,66 @@ fn outcomes_of_the_block_before_are_not_taken_for_this_blocks() {
     assert_eq!(shard.counts().stale, 1);
 }
 
+/// Operands go to and fro as operands: what they come to is for who has what lies below.
+#[test]
+fn operands_cross_as_operands() {
+    use crate::remote::message::Outcome;
+    let network = Network::new(1, Faults::default());
+    let shard = shard(&network, 1, LONG);
+    let coordinator = Puppet::<ToCoordinator>::new(&network, 0, &[1]);
+    talking(&shard, 1);
+    let merged = |operand: u64| Outcome::Merge(vec![operand.encode()]);
+    let arrive = |outcome| {
+        let outcomes = vec![(0, vec![(160_u8.encode(), outcome)])];
+        coordinator.say(1, &ToShard::Resolved(Resolved { key: block_key(1), outcomes }));
+    };
+    coordinator.say(1, &ToShard::Begin(Box::new(begin(block_key(1), &[(1, &[160, 201])], &[(0, &[160])]))));
+    for key in [201, 160_u8] {
+        let fetch =
+            coordinator.hear(|message| if let ToCoordinator::Fetch(fetch) = message { Some(fetch) } else { None });
+        assert_eq!(fetch.keys, [key.encode()], "what it merges into is read once it commits");
+        if key == 201 {
+            arrive(merged(500)); // it runs, and what lies below it has not been there
+        }
+        let values = vec![(key.encode(), Ok(Some(1000_u64.encode())))];
+        coordinator.say(1, &ToShard::Answer(Answer { key: block_key(1), request: fetch.request, values }));
+    }
+    let told = coordinator.hear(|message| match message {
+        ToCoordinator::Resolved(resolved) => Some(resolved.outcomes),
+        _ => None,
+    });
+    assert_eq!(told, [(1, vec![(160_u8.encode(), merged(1))])]);
+    let done = coordinator.hear(|message| if let ToCoordinator::Done(done) = message { Some(done) } else { None });
+    assert_eq!(done.executed[0].writes, [(160_u8.encode(), Some(1501_u64.encode()))]);
+}
+
+/// Operands that overdraw, and such as are none: the share fails with words.
+#[test]
+fn operands_that_cannot_be_are_told_so() {
+    use crate::remote::message::Outcome;
+    let network = Network::new(1, Faults::default());
+    let shard = shard(&network, 1, LONG);
+    let coordinator = Puppet::<ToCoordinator>::new(&network, 0, &[1]);
+    talking(&shard, 1);
+    for (block, operand) in [(1, u64::MAX.encode()), (2, Bytes::from_static(b"none"))] {
+        coordinator.say(1, &ToShard::Begin(Box::new(begin(block_key(block), &[(1, &[160])], &[(0, &[160])]))));
+        let outcomes = vec![(0, vec![(160_u8.encode(), Outcome::Merge(vec![operand]))])];
+        coordinator.say(1, &ToShard::Resolved(Resolved { key: block_key(block), outcomes }));
+        let failed = coordinator.hear(|message| match message {
+            ToCoordinator::Failed(failed) => Some(Ok(failed)),
+            ToCoordinator::Fetch(fetch) => Some(Err(fetch)),
+            _ => None,
+        });
+        let failed = failed.unwrap_or_else(|fetch| {
+            let values = vec![(160_u8.encode(), Ok(Some(1_u64.encode())))];
+            coordinator.say(1, &ToShard::Answer(Answer { key: block_key(block), request: fetch.request, values }));
+            coordinator.hear(|message| if let ToCoordinator::Failed(failed) = message { Some(failed) } else { None })
+        });
+        assert!(matches!(failed, Failed { why: ShardFailure::Protocol(_), .. }), "{failed:?}");
+    }
+    assert_eq!(shard.counts().malformed, 1);
+}
+
 /// A coordinator that contradicts itself: the share fails with words, at once, and the shard goes on.
 #[test]
 fn a_coordinator_that_contradicts_itself_is_told_so() {

@@ -20,3 +20,9 @@ mod processes;
 mod proxy;
 /// Coordinator and shards in one process.
 mod rig;
+/// What happens at each step of a block.
+#[cfg(feature = "grpc")]
+mod steps;
+/// Messages that pass.
+#[cfg(feature = "grpc")]
+mod wiretap;

@@ -37,14 +37,14 @@ pub fn this_binary(test: &str) -> Command {
 }
 
 /// A shard that is a process.
-struct Process {
-    child: Child,
+pub struct Process {
+    pub child: Child,
     said: BufReader<ChildStdout>,
-    address: String,
+    pub address: String,
 }
 
 impl Process {
-    fn start(listen: &str) -> Self {
+    pub fn start(listen: &str) -> Self {
         let mut command = this_binary("processes::shard_process");
         let mut child = command.env("CACHEKV_TEST_LISTEN", listen).spawn().unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap());
@@ -72,13 +72,18 @@ impl Process {
     /// Kills it; it must not have panicked before.
     fn kill(mut self) -> String {
         self.signal(Signal::KILL);
+        self.reaped()
+    }
+
+    /// Its address, once it has been killed; it must not have panicked before.
+    pub fn reaped(&mut self) -> String {
         self.child.wait().unwrap();
         self.check();
         self.address.clone()
     }
 
     /// Lets it end by itself.
-    fn end(mut self) {
+    pub fn end(mut self) {
         drop(self.child.stdin.take());
         assert!(self.child.wait().unwrap().success());
         self.check();
@@ -170,7 +175,7 @@ pub fn is_over(how: &How, over: usize) -> bool {
 }
 
 /// Executes blocks until one is over so many shards.
-fn until_over(cluster: &mut Cluster<Machine>, shards: usize) {
+pub fn until_over(cluster: &mut Cluster<Machine>, shards: usize) {
     let end = within(LONG);
     up(cluster, shards);
     while !is_over(&right(cluster, 40), shards) {
@@ -180,16 +185,21 @@ fn until_over(cluster: &mut Cluster<Machine>, shards: usize) {
 
 /// Executes a block of some 120 ms while `trouble` happens to it, which is right, or an error in time.
 fn troubled(cluster: &mut Cluster<Machine>, after: Duration, trouble: impl FnOnce() + Send) -> bool {
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            thread::sleep(after); // says when, and not what must hold
+            trouble();
+        });
+        is_right_or_an_error(cluster)
+    })
+}
+
+/// Executes a block of some 120 ms, to which something happens: whether it is right, or else an error in time.
+pub fn is_right_or_an_error(cluster: &mut Cluster<Machine>) -> bool {
     let block = block(80, 3);
     let due = oracle(&state(), &block, KEYS);
     let (began, time) = (Instant::now(), Duration::from_secs(20));
-    let result = thread::scope(|scope| {
-        scope.spawn(move || {
-            thread::sleep(after); // says at which step, and not what must hold
-            trouble();
-        });
-        execute(cluster, &block, &due, time)
-    });
+    let result = execute(cluster, &block, &due, time);
     assert!(began.elapsed() < time + Duration::from_secs(5), "the deadline has passed by far");
     match result {
         Ok(ref done) => {

@@ -1,5 +1,6 @@
 //! What stands between a coordinator and a shard: forwards bytes, and delays, withholds or cuts them as it is told.
 
+use super::wiretap::{Event, Reader, Step};
 use parking_lot::Mutex;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -24,6 +25,8 @@ struct Inner {
     hole: AtomicBool,
     stall: AtomicBool,
     cuts: AtomicU64,
+    /// What is to happen at a step.
+    event: Mutex<Option<Event>>,
 }
 
 impl Proxy {
@@ -41,9 +44,10 @@ impl Proxy {
                 drop((one.set_nodelay(true), other.set_nodelay(true)));
                 own.open.lock().extend([one.try_clone().unwrap(), other.try_clone().unwrap()]);
                 let carried = Arc::new(AtomicU64::new(0));
-                for (from, to) in [(one.try_clone().unwrap(), other.try_clone().unwrap()), (other, one)] {
+                let both = [(one.try_clone().unwrap(), other.try_clone().unwrap(), true), (other, one, false)];
+                for (from, to, down) in both {
                     let (inner, carried) = (Arc::clone(&own), Arc::clone(&carried));
-                    std::thread::spawn(move || inner.forward(from, to, &carried));
+                    std::thread::spawn(move || inner.forward(from, to, down, &carried));
                 }
             }
         });
@@ -70,6 +74,16 @@ impl Proxy {
         self.inner.stall.store(all, Ordering::Relaxed);
     }
 
+    /// `act` happens at `step`, counted from now.
+    pub fn at(&self, step: Step, act: impl FnOnce() + Send + 'static) {
+        *self.inner.event.lock() = Some(Event { step, seen: 0, act: Box::new(act) });
+    }
+
+    /// Whether the step has not come.
+    pub fn still_waits(&self) -> bool {
+        self.inner.event.lock().is_some()
+    }
+
     /// Cuts every connection there is.
     pub fn cut(&self) {
         for stream in self.inner.open.lock().drain(..) {
@@ -92,8 +106,9 @@ impl Drop for Proxy {
 }
 
 impl Inner {
-    fn forward(&self, mut from: TcpStream, mut to: TcpStream, carried: &AtomicU64) {
+    fn forward(&self, mut from: TcpStream, mut to: TcpStream, down: bool, carried: &AtomicU64) {
         let mut bytes = [0; 4096];
+        let mut reader = Reader::default();
         while let Ok(len @ 1..) = from.read(&mut bytes) {
             while self.stall.load(Ordering::Relaxed) && !self.stop.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_millis(2));
@@ -105,10 +120,29 @@ impl Inner {
                 break;
             }
             std::thread::sleep(Duration::from_micros(self.delay_us.load(Ordering::Relaxed)));
-            if !self.hole.load(Ordering::Relaxed) && to.write_all(&bytes[..len]).is_err() {
+            let hole = self.hole.load(Ordering::Relaxed);
+            let mut pass = |bytes: &[u8]| hole || to.write_all(bytes).is_ok();
+            let passed = match self.event_in(&mut reader, &bytes[..len], down) {
+                None => pass(&bytes[..len]),
+                Some((at, event)) => {
+                    let at = if event.step.passed { len } else { at };
+                    let before = pass(&bytes[..at]);
+                    (event.act)();
+                    before && pass(&bytes[at..len])
+                }
+            };
+            if !passed {
                 break;
             }
         }
         drop((to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both)));
+    }
+
+    /// What is to happen at these bytes, and before which of them.
+    fn event_in(&self, reader: &mut Reader, bytes: &[u8], down: bool) -> Option<(usize, Event)> {
+        let mut messages = reader.read(bytes).into_iter();
+        let mut waiting = self.event.lock();
+        let (at, _) = messages.find(|(_, begins)| waiting.as_mut().is_some_and(|event| event.is_it(down, *begins)))?;
+        waiting.take().map(|event| (at, event))
     }
 }

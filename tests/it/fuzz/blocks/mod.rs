@@ -6,6 +6,7 @@
 //! cannot be read, the hook may stop or panic, hints may be wrong, and some transactions may be executed elsewhere.
 //! These files are shared by the fuzz target of this name and by the test that runs its corpus.
 
+mod divided;
 mod script;
 
 use arbitrary::{Result, Unstructured};
@@ -163,7 +164,7 @@ impl Case {
         &self,
         executor: Option<&BlockExecutor>,
         block: &[Script],
-        elsewhere: Option<Elsewhere<Bytes, u64>>,
+        elsewhere: Option<Elsewhere<Bytes, u64, i64>>,
         vm: &Interpreter,
     ) -> Outcome {
         let mut notes = Notes::new();
@@ -224,7 +225,7 @@ impl Case {
         }));
         let resolve = |parity: usize| {
             for (_, (index, key, op)) in owed.iter().enumerate().filter(|(at, _)| at % 2 == parity) {
-                places.resolve(*index, key, op.clone()).unwrap();
+                places.resolve(*index, key, op.clone().into()).unwrap();
             }
         };
         resolve(0);
@@ -256,6 +257,7 @@ pub fn run(data: &[u8]) -> u32 {
     let apart = whole && case.stop.is_none() && !case.elsewhere.is_empty();
     if apart {
         case.apart(&due, &EXECUTORS[1], &vm);
+        case.divided(&due, [&EXECUTORS[0], &EXECUTORS[1]], &vm);
     }
     let met = |flag: &std::sync::atomic::AtomicBool| flag.load(Ordering::Relaxed);
     let events = [
