@@ -16,6 +16,15 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
+/// How much a shard gets before it asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Push {
+    /// Keys an answer.
+    pub(crate) keys: usize,
+    /// Answers a share.
+    pub(crate) answers: usize,
+}
+
 /// The attempt `key` at `block`, divided as `partition` says between `shards`, as many as it has parts.
 pub(crate) fn plan<S, V>(
     key: BlockKey,
@@ -24,6 +33,7 @@ pub(crate) fn plan<S, V>(
     accesses: &[Access<V::Key>],
     partition: &Partition<V::Key>,
     shards: &[(usize, Peer)],
+    push: Push,
     deadline: Instant,
 ) -> Attempt
 where
@@ -37,16 +47,20 @@ where
         let places: Vec<_> = partition.places_of(part).collect();
         let Some(last) = places.last() else { continue };
         let own = places.iter().filter_map(|place| own::<V>(*place, block, accesses, partition));
+        let mut reads = reads(&places, accesses);
+        let prefetch = reads.split_off(reads.len().min(push.keys.saturating_mul(push.answers)));
+        let pushed: Vec<_> = reads.chunks(push.keys.max(1)).map(<[Bytes]>::to_vec).collect();
         let begin = Begin {
             key,
             places: last.saturating_add(1),
             own: own.collect(),
             others: others(part, partition),
-            prefetch: prefetch(&places, accesses),
+            pushed: pushed.clone(),
+            prefetch,
             within,
         };
         let begin = message::encode(&ToShard::Begin(Box::new(begin)));
-        shares.push(Share { peer: *peer, shard: *shard, part, places, begin });
+        shares.push(Share { peer: *peer, shard: *shard, part, places, begin, pushed });
     }
     let routes = routes(partition, &shares);
     let base = Arc::new(Guarded::new(snapshot.clone(), accesses, partition));
@@ -93,8 +107,8 @@ fn others<K: Coded>(part: usize, partition: &Partition<K>) -> Vec<(TxIndex, Vec<
 }
 
 /// What a part is declared to read, each key once.
-fn prefetch<K: Coded + std::hash::Hash + Eq>(places: &[TxIndex], accesses: &[Access<K>]) -> Vec<Bytes> {
-    let mut seen = HashSet::new();
+fn reads<K: Coded + std::hash::Hash + Eq>(places: &[TxIndex], accesses: &[Access<K>]) -> Vec<Bytes> {
+    let mut seen = HashSet::<_, foldhash::fast::RandomState>::default();
     let reads = places.iter().filter_map(|place| accesses.get(*place as usize)).flat_map(|access| &access.reads);
     reads.filter(|key| seen.insert(*key)).map(Coded::encode).collect()
 }

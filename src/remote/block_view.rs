@@ -4,6 +4,7 @@
 //!   view, or another one, and cannot be taken for this one's.
 //! * **Each key has one slot**, written once: [in flight, then ready or failed](super::slot). Whoever reads first asks; all
 //!   others wait for the same answer. A key that has no slot is asked for: nothing is ever taken to be absent.
+//! * What a block is declared to read comes without being asked for, as the answers to its first requests.
 //! * Guesses go out in batches, few at a time; a read that somebody waits for goes out at once, and is served first.
 //! * An answer must answer exactly its request. One that contradicts an earlier one fails the block.
 //! * No lock is held while asking, waiting, or waking.
@@ -67,7 +68,7 @@ pub(crate) struct BlockView {
 #[derive(Debug, Default)]
 struct State {
     closed: bool,
-    slots: HashMap<Bytes, KeySlot>,
+    slots: HashMap<Bytes, KeySlot, foldhash::fast::RandomState>,
     /// By their numbers, which are their places.
     requests: Vec<Request>,
     /// Guesses not yet asked for.
@@ -119,6 +120,18 @@ impl BlockView {
             self.fetch(request, true, vec![key.clone()]);
         }
         slot.wait(self.deadline).unwrap_or(Err(ViewFailure::Deadline))
+    }
+
+    /// Expects the values of `batches` as answers to its first requests, which nobody has to send.
+    pub(crate) fn expect(&self, batches: Vec<Vec<Bytes>>) {
+        let mut state = self.state.lock();
+        for keys in batches {
+            for key in &keys {
+                state.slots.entry(key.clone()).or_default();
+            }
+            state.batches = state.batches.saturating_add(1);
+            state.open(Asked::Keys(keys), true);
+        }
     }
 
     /// Asks for `keys`, which will probably be read. Does not wait.

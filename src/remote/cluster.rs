@@ -1,6 +1,6 @@
 //! The coordinator's front: blocks in, results out, whatever becomes of the shards.
 
-use super::attempt::{conclude, gather, plan};
+use super::attempt::{Push, conclude, gather, plan};
 use super::coordinator::{Coordinator, Order};
 use super::counters::{Counters, Counts};
 use super::crew::{Crew, StillRunning};
@@ -31,11 +31,16 @@ pub struct ClusterConfig {
     pub link: LinkConfig,
     /// How long a block waits for a shard to be there, if none is.
     pub wait_for_shards: Duration,
+    /// Keys in one answer of those that a shard gets before it asks: what it is declared to read.
+    pub pushed_keys: usize,
+    /// Such answers a share; beyond them the shard asks, as it comes to it.
+    pub pushed_answers: usize,
 }
 
 impl Default for ClusterConfig {
     fn default() -> Self {
-        Self { threads: 0, link: LinkConfig::default(), wait_for_shards: Duration::from_secs(1) }
+        let (link, wait_for_shards) = (LinkConfig::default(), Duration::from_secs(1));
+        Self { threads: 0, link, wait_for_shards, pushed_keys: 256, pushed_answers: 16 }
     }
 }
 
@@ -250,7 +255,8 @@ impl<V: RemoteVm> Cluster<V> {
         }
         shards.truncate(block.len());
         let partition = Partition::new(accesses, shards.len());
-        let attempt = plan::<S, V>(key, snapshot, block, accesses, &partition, &shards, deadline);
+        let push = Push { keys: self.config.pushed_keys, answers: self.config.pushed_answers };
+        let attempt = plan::<S, V>(key, snapshot, block, accesses, &partition, &shards, push, deadline);
         let (reply, shards) = (Arc::clone(&attempt.reply), attempt.shares.len());
         if !self.inner.mailbox.push(Incoming::Order(Order::Begin(Box::new(attempt)))) {
             return Err(AttemptError::Stopped);

@@ -15,7 +15,7 @@ use super::counters::Counters;
 use super::endpoint::{Change, Outbox, Station};
 use super::error::AttemptError;
 use super::mailbox::Mailbox;
-use super::message::{self, BlockKey, Done, Outcome, Resolved, ShardFailure, ToCoordinator, ToShard};
+use super::message::{self, BlockKey, Done, Fetch, Outcome, Resolved, ShardFailure, ToCoordinator, ToShard};
 use super::peers::Peers;
 use super::slot::Slot;
 use super::state_service::{Read, What, closed};
@@ -55,6 +55,8 @@ pub(crate) struct Share {
     pub(crate) places: Vec<TxIndex>,
     /// What it is told.
     pub(crate) begin: Bytes,
+    /// The keys that it is told of without asking, by requests.
+    pub(crate) pushed: Vec<Vec<Bytes>>,
 }
 
 /// To which shares the outcome of each key of each place goes.
@@ -77,13 +79,18 @@ impl Coordinator {
         Self { under_way: None, reads, peers, counters }
     }
 
-    fn begin(&mut self, attempt: Attempt, out: &mut Outbox) {
+    fn begin(&mut self, mut attempt: Attempt, out: &mut Outbox) {
         self.fail(AttemptError::Stopped, out); // there is none: its caller waits for one at a time
         self.counters.begun.one();
         let BlockKey { session, block, attempt: number } = attempt.key;
         tracing::debug!(session, block, attempt = number, shards = attempt.shares.len(), "a block begins");
-        for share in &attempt.shares {
-            out.send(share.peer, share.begin.clone());
+        for share in &mut attempt.shares {
+            out.send(share.peer, std::mem::take(&mut share.begin)); // and after it what it will read: answers come by orders
+            for (request, keys) in (0..).zip(std::mem::take(&mut share.pushed)) {
+                let what = What::Keys(Fetch { key: attempt.key, request, demand: false, keys });
+                let base = Arc::clone(&attempt.base);
+                self.reads.push(Read { peer: share.peer, part: share.part, base, what });
+            }
         }
         let done = attempt.shares.iter().map(|_| None).collect();
         let gone = attempt.shares.iter().find(|share| !self.peers.is_up(share.peer)).map(|share| share.shard);

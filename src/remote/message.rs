@@ -62,7 +62,10 @@ pub struct Begin {
     pub own: Vec<Own>,
     /// The keys that transactions of other shards may write and this one may touch, by place. Their outcomes follow.
     pub others: Vec<(TxIndex, Vec<Bytes>)>,
-    /// What will probably be read.
+    /// What will probably be read, and is answered without being asked for: each of these as the answer to a request, that of
+    /// the number of its place.
+    pub pushed: Vec<Vec<Bytes>>,
+    /// What will probably be read beyond that.
     pub prefetch: Vec<Bytes>,
     /// How long the block may take, in microseconds.
     pub within: u64,

@@ -269,7 +269,7 @@ impl<V: RemoteVm> Station for Desk<V> {
 
 impl<V: RemoteVm> Desk<V> {
     fn begin(&self, peer: Peer, begin: Begin, out: &mut Outbox) {
-        let Begin { key, places, own, others, prefetch, within } = begin;
+        let Begin { key, places, own, others, pushed, prefetch, within } = begin;
         let refuse = |why, out: &mut Outbox| {
             self.counters.failed.one();
             out.send(peer, message::encode(&ToCoordinator::Failed(Failed { key, why })));
@@ -306,6 +306,7 @@ impl<V: RemoteVm> Desk<V> {
         }
         let BlockKey { session, block, attempt } = key;
         tracing::debug!(session, block, attempt, shard = self.config.name, transactions = own.len(), "a share begins");
+        live.view.expect(pushed);
         live.view.prefetch(prefetch);
         if !self.jobs.offer(Job { live: Arc::clone(&live), own }) {
             self.registry.remove(&key);

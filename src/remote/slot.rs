@@ -26,9 +26,15 @@ pub(crate) enum Wrote {
     Different,
 }
 
+impl<T, E> Default for Slot<T, E> {
+    fn default() -> Self {
+        Self { state: Mutex::new(None), written: Condvar::default() }
+    }
+}
+
 impl<T: Clone + PartialEq, E: Clone + PartialEq> Slot<T, E> {
     pub(crate) fn new() -> Self {
-        Self { state: Mutex::new(None), written: Condvar::default() }
+        Self::default()
     }
 
     /// Writes, and wakes whoever waits, unless something has been written.

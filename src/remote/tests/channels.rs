@@ -68,7 +68,7 @@ fn a_shard_that_dies_at_any_step_is_an_error_that_names_it() {
                 return dying.vanish(); // before the command, or just after
             }
             let begin = heard_begin(&dying);
-            let fetch = Fetch { key: begin.key, request: 0, demand: false, keys: begin.prefetch.clone() };
+            let fetch = Fetch { key: begin.key, request: 9, demand: false, keys: begin.pushed.concat() };
             if step >= 2 {
                 dying.say(0, &ToCoordinator::Fetch(fetch)); // after its prefetch
             }
@@ -121,8 +121,8 @@ fn a_block_whose_shard_is_lost_may_be_attempted_again() {
     assert_eq!(cluster.handle().shards_up(2, within(LONG)).len(), 2);
     let death = std::thread::spawn(move || {
         let begin = heard_begin(&dying);
-        let keys = begin.prefetch.clone();
-        dying.say(0, &ToCoordinator::Fetch(Fetch { key: begin.key, request: 0, demand: false, keys }));
+        let keys = begin.pushed.concat();
+        dying.say(0, &ToCoordinator::Fetch(Fetch { key: begin.key, request: 9, demand: false, keys }));
         dying.vanish();
     });
     let (transactions, accesses) = block(8);

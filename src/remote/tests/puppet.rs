@@ -202,7 +202,7 @@ pub(super) fn begin(key: BlockKey, own: &[(u32, &[u8])], others: &[(u32, &[u8])]
         .collect();
     let others = others.iter().map(|(place, touched)| (*place, keys(touched))).collect();
     let places = own.last().map_or(0, |own| own.place + 1);
-    Begin { key, places, own, others, prefetch: vec![], within: LONG.as_micros() as u64 }
+    Begin { key, places, own, others, pushed: vec![], prefetch: vec![], within: LONG.as_micros() as u64 }
 }
 
 pub(super) fn block_key(block: u64) -> BlockKey {

@@ -16,7 +16,7 @@ use cachekv::remote::message::{
 };
 use cachekv::remote::{
     Access, BlockKey, BlockOptions, Cluster, ClusterConfig, Counts, Faults, Network, Peer, Receiver, Shard,
-    ShardConfig, StillRunning, Transport, TransportError,
+    ShardConfig, StillRunning, Transport, TransportError, VERSION,
 };
 use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock};
@@ -88,7 +88,7 @@ fn packet([from, to, seq, ack]: [u64; 4], flags: u8, body: &[u8]) -> Bytes {
     }
     rest.push(flags);
     rest.extend(body);
-    let mut packet = b"ckv\x01".to_vec();
+    let mut packet = [b"ckv".as_slice(), &[VERSION]].concat();
     packet.extend(crc32fast::hash(&rest).to_le_bytes());
     packet.extend(rest);
     packet.into()
@@ -177,6 +177,7 @@ fn of_a_coordinator(data: &[u8]) -> ToShard {
             places: 2,
             own: vec![Own { place: 1, transaction: vec![n].into(), writes: vec![vec![n].into()], told: vec![0] }],
             others: vec![(0, vec![vec![n].into()])],
+            pushed: vec![vec![vec![n ^ 1].into()]; usize::from(n % 3)],
             prefetch: vec![vec![n].into()],
             within: if n == u8::MAX { 10_000_000 } else { u64::from(n) * 10 }, // µs; the longest is long enough for a first read
         })),
@@ -188,7 +189,8 @@ fn of_a_coordinator(data: &[u8]) -> ToShard {
             more: true,
         }),
         3 => {
-            let outcomes = vec![(u32::from(n % 3), vec![(bytes, Outcome::Delete)])];
+            let outcome = if n < 250 { Outcome::Delete } else { Outcome::Merge(vec![bytes.clone()]) };
+            let outcomes = vec![(u32::from(n % 3), vec![(bytes, outcome)])];
             ToShard::Resolved(Resolved { key, outcomes })
         }
         _ => ToShard::Abort(key),

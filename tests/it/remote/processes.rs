@@ -133,6 +133,7 @@ pub fn cluster(addresses: &[String], patience: Duration) -> Cluster<Machine> {
     let peers = dialer.peers();
     let mut config = ClusterConfig::default();
     (config.threads, config.link) = (1, link(patience));
+    (config.pushed_keys, config.pushed_answers) = (2, 1); // the rest is asked for
     Cluster::start(MACHINE, Arc::new(dialer), &peers, config).unwrap()
 }
 

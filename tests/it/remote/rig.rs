@@ -48,6 +48,7 @@ impl<V: RemoteVm + Clone> Rig<V> {
         let (network, link) = (Network::new(seed, faults), link(patience));
         let mut config = ClusterConfig::default();
         (config.threads, config.link) = (1, link.clone());
+        (config.pushed_keys, config.pushed_answers) = (2, 2); // so that much is left to be asked for
         let peers: Vec<_> = (1..=shards as u64).map(Peer).collect();
         let cluster = Cluster::start(vm.clone(), network.transport(COORDINATOR), &peers, config).unwrap();
         let mut rig = Self { network, shards: vec![], cluster, link, vm };
