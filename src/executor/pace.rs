@@ -12,8 +12,11 @@ const ENOUGH: u64 = 16;
 const TIMED: u64 = 8;
 /// How many times the limit the last block's mean must have been for others to be called before anything is timed.
 const SURELY: u64 = 2;
-/// How many times the limit one execution counts at most: a single long one does not speak for its neighbours.
+/// How many times the limit one execution counts at most: a single long one does not speak for its neighbours. Of two that took
+/// as long or longer the block is taken to have more: to wait for more evidence is to do alone what could be shared.
 const MOST: u64 = 4;
+/// The same where all executions of a block are counted together.
+const MOST_OF_ALL: u64 = 16;
 
 /// The mean time of an execution, and whether it is worth company.
 #[derive(Clone, Debug)]
@@ -25,12 +28,16 @@ pub(super) struct Pace {
     /// Of this block: of the first few all the same, later ones weigh more the later they are.
     mean: u64,
     timed: u64,
+    /// How many of them were long.
+    long: u64,
+    /// All of them, in ns.
+    sum: u128,
 }
 
 impl Pace {
     /// Of an executor whose last block had a mean of `before` ns, 0 if there was none. Others are called from a mean of `limit`.
     pub(super) fn new(limit: Duration, before: u64) -> Self {
-        Self { limit: nanoseconds(limit), before, mean: 0, timed: 0 }
+        Self { limit: nanoseconds(limit), before, mean: 0, timed: 0, long: 0, sum: 0 }
     }
 
     /// Whether the execution that is about to begin, with so many before it, is to be timed.
@@ -41,19 +48,26 @@ impl Pace {
     /// An execution has taken so long.
     pub(super) fn timed(&mut self, took: Duration) {
         self.timed += 1;
-        let took = nanoseconds(took).min(self.limit.saturating_mul(MOST));
+        let most = self.limit.saturating_mul(MOST);
+        self.long += u64::from(nanoseconds(took) >= most);
+        self.sum += u128::from(nanoseconds(took).min(self.limit.saturating_mul(MOST_OF_ALL)));
+        let took = nanoseconds(took).min(most);
         let weight = self.timed.min(TIMED);
         self.mean = self.mean - self.mean / weight + took / weight;
     }
 
     /// Whether others are worth calling.
     pub(super) fn is_worth_company(&self) -> bool {
-        self.before >= self.limit.saturating_mul(SURELY) || self.timed >= ENOUGH && self.mean >= self.limit
+        let says_enough = self.timed >= ENOUGH || self.long >= 2;
+        self.before >= self.limit.saturating_mul(SURELY) || says_enough && self.mean >= self.limit
     }
 
     /// What the next block is to begin with, in ns.
     pub(super) fn mean(&self) -> u64 {
-        if self.timed >= ENOUGH { self.mean } else { self.before }
+        if self.timed < ENOUGH {
+            return self.before;
+        }
+        u64::try_from(self.sum / u128::from(self.timed)).unwrap_or(u64::MAX)
     }
 }
 
@@ -85,6 +99,19 @@ mod tests {
         assert!(after(0, [5_000; 16]).is_worth_company());
         assert!(!after(0, [500; 100]).is_worth_company());
         assert!(after(0, [500; 100].into_iter().chain([9_000; 4])).is_worth_company(), "later ones are not seen");
+    }
+
+    #[test]
+    fn two_long_executions_at_the_beginning_say_enough() {
+        assert!(!after(0, [100_000]).is_worth_company());
+        assert!(after(0, [100_000, 500, 100_000]).is_worth_company());
+        assert!(!after(0, [8_000].into_iter().chain([100; 8]).chain([8_000])).is_worth_company(), "most are short");
+    }
+
+    #[test]
+    fn the_next_block_begins_with_what_all_of_this_one_took_and_not_with_its_end() {
+        let transfers_at_the_end = after(0, [20_000; 50].into_iter().chain([1_000; 50]));
+        assert_eq!(transfers_at_the_end.mean(), 10_500);
     }
 
     #[test]

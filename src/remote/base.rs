@@ -33,7 +33,7 @@ pub(crate) struct Guarded<S: KvRead> {
     /// For each key that is declared to be written, the first place at which each shard does.
     writers: BTreeMap<S::Key, Vec<(usize, TxIndex)>>,
     /// For each key that is declared to be written, the shards that are declared to touch it.
-    touching: HashMap<S::Key, BTreeSet<usize>>,
+    touching: HashMap<S::Key, BTreeSet<usize>, foldhash::fast::RandomState>,
     /// The last place of each shard.
     last: Vec<TxIndex>,
 }
@@ -54,7 +54,7 @@ impl<S: KvRead> Guarded<S> {
                 }
             }
         }
-        let mut touching: HashMap<S::Key, BTreeSet<usize>> = HashMap::new();
+        let mut touching: HashMap<_, BTreeSet<usize>, _> = HashMap::default();
         for ((_, access), shard) in all() {
             for key in access.reads.iter().chain(&access.writes).filter(|key| writers.contains_key(key)) {
                 touching.entry(key.clone()).or_default().insert(*shard);

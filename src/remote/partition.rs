@@ -11,6 +11,8 @@ use crate::kv::Key;
 use crate::multiversion::TxIndex;
 use std::collections::{BTreeSet, HashMap};
 
+type Table<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
 /// What a transaction is declared to touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access<K> {
@@ -65,9 +67,12 @@ impl<K: Key> Partition<K> {
     /// ```
     pub fn new(accesses: &[Access<K>], shards: usize) -> Self {
         let shards = shards.max(1);
+        if shards == 1 {
+            return Self { shard_of: vec![0; accesses.len()], edges: Vec::new(), shards };
+        }
         let groups = groups(accesses, share(accesses.len(), shards));
         let shard_of = assign(&groups, shards);
-        let edges = edges(accesses, &shard_of, shards);
+        let edges = edges(accesses, &shard_of);
         Self { shard_of, edges, shards }
     }
 
@@ -97,8 +102,8 @@ fn share(len: usize, shards: usize) -> usize {
 fn groups<K: Key>(accesses: &[Access<K>], most: usize) -> Vec<usize> {
     let mut parent: Vec<usize> = (0..accesses.len()).collect();
     let mut size = vec![1_usize; accesses.len()];
-    let mut last_writer: HashMap<&K, usize> = HashMap::new();
-    let mut readers: HashMap<&K, usize> = HashMap::new();
+    let mut last_writer: Table<&K, usize> = Table::default();
+    let mut readers: Table<&K, usize> = Table::default();
     for (place, access) in accesses.iter().enumerate() {
         let mut join = |other: Option<usize>| {
             let Some(other) = other else { return };
@@ -142,7 +147,7 @@ fn find(parent: &mut [usize], mut at: usize) -> usize {
 
 /// The largest group first, each to the shard with the least to do; of equals, the first.
 fn assign(groups: &[usize], shards: usize) -> Vec<usize> {
-    let mut sizes: HashMap<usize, usize> = HashMap::new();
+    let mut sizes: Table<usize, usize> = Table::default();
     for group in groups {
         let size = sizes.entry(*group).or_default();
         *size = size.saturating_add(1);
@@ -150,7 +155,7 @@ fn assign(groups: &[usize], shards: usize) -> Vec<usize> {
     let mut order: Vec<_> = sizes.into_iter().collect();
     order.sort_by_key(|(group, size)| (std::cmp::Reverse(*size), *group));
     let mut loads: BTreeSet<(usize, usize)> = (0..shards).map(|shard| (0, shard)).collect();
-    let mut shard_of_group = HashMap::new();
+    let mut shard_of_group = Table::default();
     for (group, size) in order {
         let Some((load, shard)) = loads.pop_first() else { break };
         loads.insert((load.saturating_add(size), shard));
@@ -160,13 +165,10 @@ fn assign(groups: &[usize], shards: usize) -> Vec<usize> {
 }
 
 /// Every declared write of a key that a shard with later transactions is declared to touch.
-fn edges<K: Key>(accesses: &[Access<K>], shard_of: &[usize], shards: usize) -> Vec<Edge<K>> {
-    if shards == 1 {
-        return Vec::new();
-    }
+fn edges<K: Key>(accesses: &[Access<K>], shard_of: &[usize]) -> Vec<Edge<K>> {
     let all = || (0..TxIndex::MAX).zip(accesses).zip(shard_of);
-    let mut touching: HashMap<&K, BTreeSet<usize>> = HashMap::new();
-    let mut last: HashMap<usize, TxIndex> = HashMap::new();
+    let mut touching: Table<&K, BTreeSet<usize>> = Table::default();
+    let mut last: Table<usize, TxIndex> = Table::default();
     for ((place, access), shard) in all() {
         last.insert(*shard, place);
         for key in access.keys() {
