@@ -21,7 +21,7 @@
 mod ideal;
 
 use cachekv::evm::{Block, BlockFiles, BlockInput, Codes, StateKey, StateValue, store};
-use cachekv::executor::{BlockExecutor, execute_sequentially};
+use cachekv::executor::{BlockExecutor, Options, execute_sequentially};
 use cachekv::kv::{KvStore, MemStore};
 use cachekv::report::{Align, Table};
 use revm::database::{CacheDB, EmptyDB};
@@ -162,7 +162,8 @@ impl Case {
             }
             _ => {
                 let executor = &executors[way - ONE];
-                let done = executor.execute(&self.before, self.block.transactions(), &self.block);
+                let options = Options { hints: Some(self.block.hints()), ..Options::default() };
+                let done = executor.execute_with(&self.before, self.block.transactions(), &self.block, options);
                 done.map_or((0, 0), |done| {
                     done.stats.conflicts.iter().for_each(|(key, times)| *conflicts.entry(*key).or_default() += times);
                     (done.outputs.len(), done.stats.executions)

@@ -25,6 +25,21 @@ thread_local! {
     static MACHINE: RefCell<Machine> = RefCell::default();
 }
 
+/// Who calls a contract reads its own account; who transfers plainly does not.
+fn hints(transactions: &[Transaction], transfers: &[Option<Transfer>]) -> Vec<Vec<StateKey>> {
+    let mut reading_later = AddressSet::default();
+    let mut hints: Vec<_> = Vec::with_capacity(transactions.len());
+    for (tx, transfer) in transactions.iter().zip(transfers).rev() {
+        let sender = tx.env.caller;
+        hints.push(if reading_later.contains(&sender) { vec![StateKey::Account(sender)] } else { Vec::new() });
+        if transfer.is_none() {
+            reading_later.insert(sender);
+        }
+    }
+    hints.reverse();
+    hints
+}
+
 /// A block of Ethereum, ready to be executed over any state of [`StateKey`]s.
 ///
 /// ```no_run
@@ -45,6 +60,8 @@ pub struct Block {
     cfg: CfgEnv,
     /// For each transaction, what it does if the state agrees that it is plain.
     transfers: Vec<Option<Transfer>>,
+    /// For each transaction, its sender's account if a later one of the same sender will read it.
+    hints: Vec<Vec<StateKey>>,
     /// Who had code before the block: a guess at who has it in the block, which reads confirm or refuse.
     contracts: AddressSet,
     created: CreatedCodes,
@@ -60,8 +77,10 @@ impl Block {
         let plain =
             |transfer: &Transfer| !transfer.value.is_zero() && bare(&transfer.sender) && bare(&transfer.recipient);
         let transfers = input.transactions.iter();
-        let transfers = transfers.map(|tx| Transfer::candidate(&tx.env, &input.env, &cfg).filter(plain)).collect();
-        Self { input, cfg, transfers, contracts, created: CreatedCodes::default() }
+        let transfers: Vec<_> =
+            transfers.map(|tx| Transfer::candidate(&tx.env, &input.env, &cfg).filter(plain)).collect();
+        let hints = hints(&input.transactions, &transfers);
+        Self { input, cfg, transfers, hints, contracts, created: CreatedCodes::default() }
     }
 
     /// What was read.
@@ -72,6 +91,12 @@ impl Block {
     /// The transactions, in their order.
     pub fn transactions(&self) -> &[Transaction] {
         &self.input.transactions
+    }
+
+    /// For each transaction the keys that it will write and a later one will read, as far as they can be known beforehand: the
+    /// account of a sender of several. For [`Options::hints`](crate::executor::Options::hints), where they spare executions.
+    pub fn hints(&self) -> &[Vec<StateKey>] {
+        &self.hints
     }
 
     pub(super) fn contracts(&self) -> &AddressSet {

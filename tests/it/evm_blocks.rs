@@ -5,7 +5,7 @@ use crate::evm_oracle::{self, FinalState};
 use cachekv::evm::{
     Block, BlockFiles, BlockInput, Codes, StateKey, StateValue, TxOutput, accounts, receipts, store, verify,
 };
-use cachekv::executor::{BlockOutput, execute_sequentially};
+use cachekv::executor::{BlockOutput, Options, execute_sequentially};
 use cachekv::kv::KvStore;
 use std::path::Path;
 
@@ -48,8 +48,10 @@ fn the_blocks_execute_as_their_headers_say() {
         let sequential = execute_sequentially(&before, block.transactions(), &block, None);
         assert_right(&block, &expected, sequential.map_err(|error| error.cause.to_string()).unwrap(), "sequential");
         for executor in &executors {
-            for _ in 0..ROUNDS {
-                let done = executor.execute(&before, block.transactions(), &block);
+            for round in 0..ROUNDS {
+                let hints = (round % 2 == 0).then(|| block.hints());
+                let options = Options { hints, ..Options::default() };
+                let done = executor.execute_with(&before, block.transactions(), &block, options);
                 let done = done.map_err(|error| error.cause.to_string()).unwrap();
                 assert_right(&block, &expected, done, &format!("{} threads", executor.threads()));
             }

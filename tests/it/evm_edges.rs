@@ -2,6 +2,7 @@
 //! or delegate, chains of payments, blobs, block hashes.
 
 use crate::evm_made::*;
+use cachekv::evm::{Block, StateKey};
 use revm::bytecode::opcode as op;
 use revm::context_interface::either::Either;
 use revm::context_interface::transaction::{Authorization, RecoveredAuthority, RecoveredAuthorization};
@@ -363,4 +364,20 @@ fn nobody_receives_more_than_there_is() {
     let state = made.check();
     assert_eq!(balance(&state, addr(101)), Some(20));
     assert_eq!(state[&addr(100)].balance, U256::MAX - U256::from(1));
+}
+
+/// A sender of several transactions: what each leaves for the next is known before it runs.
+#[test]
+fn the_account_of_a_sender_is_announced_to_its_later_calls() {
+    let mut made = Made::new(LONDON);
+    let (one, other) = (made.rich(1), made.rich(2));
+    let contract = addr(50);
+    made.contract(contract, 0, count(push(word(1))));
+    made.pay(one, other, 5); // plain, before a call of the same sender
+    made.call(other, contract, 1);
+    made.call(one, contract, 1);
+    made.pay(one, other, 5); // nobody calls after it
+    let own = |address| vec![StateKey::Account(address)];
+    assert_eq!(Block::new(made.input.clone()).hints(), [own(one), vec![], vec![], vec![]]);
+    made.check();
 }

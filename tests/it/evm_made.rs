@@ -5,7 +5,7 @@ use cachekv::evm::{
     Account, Block, BlockInput, Error, Fork, Header, StateKey, StateValue, Transaction, TxOutput, accounts, receipts,
     store,
 };
-use cachekv::executor::{BlockError, BlockExecutor, BlockOutput, Cause, execute_sequentially};
+use cachekv::executor::{BlockError, BlockExecutor, BlockOutput, Cause, Options, execute_sequentially};
 use cachekv::kv::KvStore;
 use revm::bytecode::{Bytecode, opcode as op};
 use revm::context::{BlockEnv, TxEnv};
@@ -193,7 +193,8 @@ fn every_way(input: BlockInput) -> impl Iterator<Item = (String, Block, Done)> {
         let who = format!("{} threads, round {round}", executor.threads());
         let (block, before) = fresh();
         let began = Instant::now();
-        let done = executor.execute(&before, block.transactions(), &block);
+        let options = Options { hints: (round % 2 == 0).then(|| block.hints()), ..Options::default() };
+        let done = executor.execute_with(&before, block.transactions(), &block, options);
         assert!(began.elapsed() < PROMPTLY, "{who}: took {:?}", began.elapsed());
         (who, block, done)
     });

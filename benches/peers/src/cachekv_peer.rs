@@ -1,7 +1,7 @@
 //! This crate as one of the executors.
 
 use cachekv::evm::{Block, BlockFiles, Codes, receipts, store, verify};
-use cachekv::executor::{BlockExecutor, execute_sequentially};
+use cachekv::executor::{BlockExecutor, Options, execute_sequentially};
 use cachekv::kv::KvStore;
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -38,7 +38,10 @@ pub fn serve(folder: &Path) -> Result<(), Box<dyn Error>> {
         let began = Instant::now();
         let done = match threads.parse::<usize>()?.checked_sub(1) {
             None => execute_sequentially(before, transactions, block, None),
-            Some(more) => executors.get(more).ok_or("1 or 2 threads")?.execute(before, transactions, block),
+            Some(more) => {
+                let options = Options { hints: Some(block.hints()), ..Options::default() };
+                executors.get(more).ok_or("1 or 2 threads")?.execute_with(before, transactions, block, options)
+            }
         };
         let took = began.elapsed();
         let done = done.map_err(|error| error.cause.to_string())?;

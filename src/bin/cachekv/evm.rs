@@ -243,7 +243,8 @@ fn measure(
         let one = execute_sequentially(&before, block.transactions(), block, None);
         let sequential = began.elapsed();
         let began = Instant::now();
-        let options = Options { record: args.picture.records(header.number), ..Options::default() };
+        let record = args.picture.records(header.number);
+        let options = Options { record, hints: Some(block.hints()), ..Options::default() };
         let many = executor.execute_with(&before, block.transactions(), block, options);
         let parallel = began.elapsed();
         let began = Instant::now();
