@@ -353,6 +353,25 @@ fn an_outcome_from_elsewhere_reaches_both_workers() {
     });
 }
 
+/// Operands from elsewhere come to what they would have here, whichever worker takes them in and whichever commits their place.
+#[test]
+fn operands_from_elsewhere_are_settled() {
+    static BLOCK: Block = &[|view| {
+        view.merge(1, 1)?;
+        Ok(0)
+    }];
+    explore_within(2, || {
+        let there = Elsewhere::new([(0, vec![1])]);
+        let work = job(BLOCK, Options { elsewhere: Some(there.clone()), ..Options::default() });
+        let others = [worker(&work), thread::spawn(move || there.resolve(0, &1, Effect::Merge(vec![2, 3])).unwrap())];
+        Worker::new(&work).run();
+        others.into_iter().for_each(|other| other.join().unwrap());
+        let came = conclude(work);
+        assert_eq!((came.outputs, came.committed, came.cause), (vec![0], 2, None));
+        assert_eq!(came.batch, WriteBatch::from_iter([(1, Op::Put(16))]));
+    });
+}
+
 /// A block whose last place is executed elsewhere ends when that has arrived.
 #[test]
 fn an_outcome_from_elsewhere_ends_the_block() {

@@ -156,6 +156,39 @@ fn a_page_that_races_with_the_close_is_used_or_late() {
     });
 }
 
+/// What is to come unasked races with the close, which may be before it: who reads it leaves.
+#[test]
+fn the_close_leaves_nobody_who_expects() {
+    explore(|| {
+        let Watched { view, asked, .. } = watched();
+        let reader = {
+            let view = Arc::clone(&view);
+            thread::spawn(move || {
+                view.expect(vec![vec![KEY]]);
+                view.get(&KEY)
+            })
+        };
+        view.close();
+        assert_eq!(reader.join().unwrap(), Err(ViewFailure::Closed));
+        asked.close();
+        assert_eq!(asked.take(), None);
+    });
+}
+
+/// What is expected and comes is read, and nothing is asked.
+#[test]
+fn what_is_expected_is_not_asked_for() {
+    explore(|| {
+        let Watched { view, asked, .. } = watched();
+        view.expect(vec![vec![KEY]]);
+        let reader = reading(&view);
+        answer(&view, 0);
+        assert_eq!(reader.join().unwrap(), Ok(Some(VALUE)));
+        asked.close();
+        assert_eq!(asked.take(), None);
+    });
+}
+
 /// A guess and a read of one key: it travels once.
 #[test]
 fn a_guess_and_a_read_make_one_request() {

@@ -116,13 +116,16 @@ impl<K: Key, V: Value, O: Clone> Elsewhere<K, V, O> {
         if !self.inner.declared.get(&index).is_some_and(|keys| keys.contains(key)) {
             return Err(ResolveError::Undeclared { index, key: format!("{key:?}") });
         }
+        // What may panic comes first: a key that is no longer owed has arrived.
+        let merged = match &effect {
+            Effect::Merge(operands) => Some((key.clone(), operands.iter().cloned().collect())),
+            _ => None,
+        };
         let mut state = self.inner.state.lock();
         let Some(key) = state.owed.get_mut(&index).and_then(|owed| owed.take(key)) else {
             return Err(ResolveError::Repeated { index, key: format!("{key:?}") });
         };
-        if let Effect::Merge(operands) = &effect {
-            state.merged.entry(index).or_default().push((key.clone(), operands.iter().cloned().collect()));
-        }
+        state.merged.entry(index).or_default().extend(merged);
         state.arrived.push(Arrival { index, key, effect });
         self.inner.pending.store(true, Ordering::Relaxed);
         if let Some(parking) = &state.parking {
