@@ -361,9 +361,9 @@ fn operands_from_elsewhere_are_settled() {
         Ok(0)
     }];
     explore_within(2, || {
-        let there = Elsewhere::new([(0, vec![1])]);
+        let there = Elsewhere::new([(1, vec![1])]); // on top: nothing here would settle them
         let work = job(BLOCK, Options { elsewhere: Some(there.clone()), ..Options::default() });
-        let others = [worker(&work), thread::spawn(move || there.resolve(0, &1, Effect::Merge(vec![2, 3])).unwrap())];
+        let others = [worker(&work), thread::spawn(move || there.resolve(1, &1, Effect::Merge(vec![2, 3])).unwrap())];
         Worker::new(&work).run();
         others.into_iter().for_each(|other| other.join().unwrap());
         let came = conclude(work);

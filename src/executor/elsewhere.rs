@@ -82,9 +82,9 @@ impl<K: Key, V: Value, O: Clone> Elsewhere<K, V, O> {
         Self::with(declared, BTreeMap::new(), None)
     }
 
-    /// The same, to which nothing has happened, of a block that tells others what they wait for: `told` has keys of transactions
-    /// executed here. When one of these commits, after the hook, `tell` is called with its place and what it did to each of its
-    /// keys, written or not. Operands are told as they were left, without what they come to, unless everything below
+    /// Another one, to which nothing has happened and that shares nothing with this one, of a block that tells others what they wait
+    /// for: `told` has keys of transactions executed here. When one of these commits and the hook lets the block go on, `tell` is
+    /// called with its place and what it did to each of its keys, written or not. Operands are told as they were left, without what they come to, unless everything below
     /// was committed before the transaction ran. It is called by whoever commits, while nobody else can: it should not wait. A
     /// panic in it ends the block, as one in the hook.
     #[must_use]
@@ -118,14 +118,16 @@ impl<K: Key, V: Value, O: Clone> Elsewhere<K, V, O> {
         }
         // What may panic comes first: a key that is no longer owed has arrived.
         let merged = match &effect {
-            Effect::Merge(operands) => Some((key.clone(), operands.iter().cloned().collect())),
+            Effect::Merge(operands) if !operands.is_empty() => Some((key.clone(), operands.iter().cloned().collect())),
             _ => None,
         };
         let mut state = self.inner.state.lock();
         let Some(key) = state.owed.get_mut(&index).and_then(|owed| owed.take(key)) else {
             return Err(ResolveError::Repeated { index, key: format!("{key:?}") });
         };
-        state.merged.entry(index).or_default().extend(merged);
+        if let Some(merged) = merged {
+            state.merged.entry(index).or_default().push(merged);
+        }
         state.arrived.push(Arrival { index, key, effect });
         self.inner.pending.store(true, Ordering::Relaxed);
         if let Some(parking) = &state.parking {

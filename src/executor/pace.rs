@@ -64,10 +64,9 @@ impl Pace {
 
     /// What the next block is to begin with, in ns.
     pub(super) fn mean(&self) -> u64 {
-        if self.timed < ENOUGH {
-            return self.before;
-        }
-        u64::try_from(self.sum / u128::from(self.timed)).unwrap_or(u64::MAX)
+        let missing = ENOUGH.saturating_sub(self.timed); // these were as before
+        let sum = self.sum + u128::from(self.before) * u128::from(missing);
+        u64::try_from(sum / u128::from(self.timed.max(ENOUGH))).unwrap_or(u64::MAX)
     }
 }
 
@@ -126,9 +125,10 @@ mod tests {
     }
 
     #[test]
-    fn the_next_block_begins_with_the_mean_of_this_one_if_it_says_enough() {
+    fn the_next_block_begins_with_the_mean_of_this_one_as_far_as_it_says_anything() {
         assert_eq!(after(7, [1_000; 16]).mean(), 1_000);
-        assert_eq!(after(7, [1_000; 15]).mean(), 7);
+        assert_eq!(after(17_000, [1_000; 12]).mean(), 5_000);
+        assert_eq!(after(7, []).mean(), 7);
         let mut longest = Pace::new(Duration::MAX, u64::MAX);
         (0..20).for_each(|_| longest.timed(Duration::MAX));
         assert!(longest.mean() > u64::MAX / 2);

@@ -6,11 +6,12 @@ use super::coordinator::{Attempt, Reply, Routes, Share};
 use super::machine::RemoteVm;
 use super::message::{self, Begin, BlockKey, Done, Executed, Own, ToShard};
 use super::partition::{Access, Partition};
+use super::shard::MOST_PUSHED;
 use super::transport::Peer;
 use crate::executor::{BlockError, BlockOutput, BlockResult, Cause, Commit, OnCommit, execute_sequentially};
 use crate::kv::{KvRead, KvStore, MemStore, Op};
 use crate::multiversion::TxIndex;
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicBool};
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,7 +49,7 @@ where
         let Some(last) = places.last() else { continue };
         let own = places.iter().filter_map(|place| own::<V>(*place, block, accesses, partition));
         let mut reads = reads(&places, accesses);
-        let prefetch = reads.split_off(reads.len().min(push.keys.saturating_mul(push.answers)));
+        let prefetch = reads.split_off(reads.len().min(push.keys.saturating_mul(push.answers)).min(MOST_PUSHED));
         let pushed: Vec<_> = reads.chunks(push.keys.max(1)).map(<[Bytes]>::to_vec).collect();
         let begin = Begin {
             key,
@@ -64,7 +65,8 @@ where
     }
     let routes = routes(partition, &shares);
     let base = Arc::new(Guarded::new(snapshot.clone(), accesses, partition));
-    Attempt { key, deadline, shares, routes, base, reply: Arc::new(Reply::new()) }
+    let over = Arc::new(AtomicBool::new(false));
+    Attempt { key, deadline, shares, routes, base, reply: Arc::new(Reply::new()), over }
 }
 
 fn own<V: RemoteVm>(

@@ -21,7 +21,7 @@ use super::slot::Slot;
 use super::state_service::{Read, What, closed};
 use super::transport::Peer;
 use crate::multiversion::TxIndex;
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicBool, Ordering};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
@@ -43,6 +43,22 @@ pub(crate) struct Attempt {
     pub(crate) routes: Routes,
     pub(crate) base: Arc<dyn Base>,
     pub(crate) reply: Arc<Reply>,
+    /// Whether it has ended: what was pushed and has not been read is not read any more. Relaxed: it spares work.
+    pub(crate) over: Arc<AtomicBool>,
+}
+
+/// Has read, for each share, what it is declared to read, as the answers to requests that it need not send: the first of every
+/// share, then the second. They go out after the share itself, since the answers come by orders.
+fn push(attempt: &mut Attempt, reads: &Mailbox<Read>) {
+    let most = attempt.shares.iter().map(|share| share.pushed.len()).max().unwrap_or(0);
+    for (request, at) in (0..).zip(0..most) {
+        for share in &mut attempt.shares {
+            let Some(keys) = share.pushed.get_mut(at).map(std::mem::take) else { continue };
+            let what = What::Keys(Fetch { key: attempt.key, request, demand: false, keys });
+            let (base, over) = (Arc::clone(&attempt.base), Arc::clone(&attempt.over));
+            reads.push(Read { peer: share.peer, part: share.part, base, over, what });
+        }
+    }
 }
 
 /// One shard's part in it.
@@ -85,18 +101,14 @@ impl Coordinator {
         let BlockKey { session, block, attempt: number } = attempt.key;
         tracing::debug!(session, block, attempt = number, shards = attempt.shares.len(), "a block begins");
         for share in &mut attempt.shares {
-            out.send(share.peer, std::mem::take(&mut share.begin)); // and after it what it will read: answers come by orders
-            for (request, keys) in (0..).zip(std::mem::take(&mut share.pushed)) {
-                let what = What::Keys(Fetch { key: attempt.key, request, demand: false, keys });
-                let base = Arc::clone(&attempt.base);
-                self.reads.push(Read { peer: share.peer, part: share.part, base, what });
-            }
+            out.send(share.peer, std::mem::take(&mut share.begin));
         }
         let done = attempt.shares.iter().map(|_| None).collect();
         let gone = attempt.shares.iter().find(|share| !self.peers.is_up(share.peer)).map(|share| share.shard);
-        self.under_way = Some(UnderWay { attempt, done });
-        if let Some(shard) = gone {
-            self.fail(AttemptError::Lost { shard }, out); // its going was told before
+        let attempt = &mut self.under_way.insert(UnderWay { attempt, done }).attempt;
+        match gone {
+            Some(shard) => self.fail(AttemptError::Lost { shard }, out), // its going was told before
+            None => push(attempt, &self.reads),
         }
     }
 
@@ -109,6 +121,7 @@ impl Coordinator {
         for share in &attempt.shares {
             out.send(share.peer, message::encode(&ToShard::Abort(attempt.key)));
         }
+        attempt.over.store(true, Ordering::Relaxed);
         attempt.reply.write(Err(why));
     }
 
@@ -122,7 +135,8 @@ impl Coordinator {
         let attempt = self.under_way.as_ref().map(|under_way| &under_way.attempt);
         let share = self.share_of(key, peer).and_then(|at| attempt?.shares.get(at));
         if let (Some(share), Some(attempt)) = (share, attempt) {
-            self.reads.push(Read { peer, part: share.part, base: Arc::clone(&attempt.base), what });
+            let (base, over) = (Arc::clone(&attempt.base), Arc::clone(&attempt.over));
+            self.reads.push(Read { peer, part: share.part, base, over, what });
         } else {
             self.counters.stale.one();
             out.send(peer, message::encode(&closed(what)));
@@ -180,6 +194,7 @@ impl Coordinator {
         }
         if let Some(UnderWay { attempt, done }) = self.under_way.take() {
             self.counters.done.one();
+            attempt.over.store(true, Ordering::Relaxed);
             let BlockKey { session, block, attempt: number } = attempt.key;
             tracing::debug!(session, block, attempt = number, "a block is done");
             attempt.reply.write(Ok(Arc::new(done.into_iter().flatten().collect())));

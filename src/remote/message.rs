@@ -133,7 +133,7 @@ pub enum ReadFailure {
     Closed,
 }
 
-/// The values of the keys of a [`Fetch`].
+/// The values of the keys of a [`Fetch`], or of those [pushed](Begin::pushed).
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Answer {
     /// Which block.
@@ -205,7 +205,7 @@ pub enum ShardFailure {
     /// The share could not be understood.
     #[error("the shard does not understand its share: {0}")]
     Malformed(String),
-    /// An answer contradicted another, or its request.
+    /// What the coordinator said contradicted itself, or the state here.
     #[error("wrong answers: {0}")]
     Protocol(String),
     /// Its time was over.

@@ -16,7 +16,8 @@ type Table<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 /// What a transaction is declared to touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access<K> {
-    /// The keys it may read.
+    /// The keys it may read, and those it may merge into: what operands come to is read at the commit. Their values are sent to
+    /// the shard before it asks.
     pub reads: Vec<K>,
     /// The keys it may write.
     pub writes: Vec<K>,

@@ -282,6 +282,9 @@ impl<V: RemoteVm> Desk<V> {
         let (Some(elsewhere), Some(told)) = (elsewhere::<V>(places, &own, others), told::<V>(&own)) else {
             return refuse(ShardFailure::Malformed("its places or keys".into()), out);
         };
+        if pushed.len() > MOST_PUSHED || pushed.iter().map(Vec::len).sum::<usize>() > MOST_PUSHED {
+            return refuse(ShardFailure::Malformed("more is to come unasked than can be expected".into()), out);
+        }
         let resolved = tell.clone();
         let elsewhere = elsewhere.telling(told, move |place, effects| {
             let outcomes = effects.into_iter().map(|(key, effect)| (key.encode(), V::sent(effect))).collect();
@@ -364,6 +367,9 @@ fn told<V: RemoteVm>(own: &[Own]) -> Option<Vec<(TxIndex, Vec<V::Key>)>> {
     let telling = own.iter().filter(|own| !own.told.is_empty());
     telling.map(|own| Some((own.place, own.told.iter().map(|at| key(own, at)).collect::<Option<_>>()?))).collect()
 }
+
+/// The most keys that come without being asked for, and the most answers with them.
+pub(super) const MOST_PUSHED: usize = 1 << 16;
 
 /// The most transactions of a block.
 pub(super) const MOST_PLACES: TxIndex = 1 << 20;

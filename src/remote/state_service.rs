@@ -1,6 +1,6 @@
 //! The coordinator's reader: answers what shards ask of a block's snapshot, on a thread of its own.
 //!
-//! Reads that somebody waits for come before guesses. A request carries the snapshot that it is answered from: that of its
+//! Reads that somebody waits for come before guesses and what is read without being asked for. A request carries the snapshot that it is answered from: that of its
 //! block, whatever block is under way when its turn comes.
 
 use super::base::Base;
@@ -9,7 +9,7 @@ use super::endpoint::Incoming;
 use super::mailbox::Mailbox;
 use super::message::{self, Answer, Fetch, Page, ReadFailure, Scan, ToShard};
 use super::transport::Peer;
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicBool, Ordering};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -19,6 +19,8 @@ pub(crate) struct Read {
     /// Which part of the block's partition asks.
     pub(crate) part: usize,
     pub(crate) base: Arc<dyn Base>,
+    /// Whether the attempt has ended, which nobody waits for a guess of.
+    pub(crate) over: Arc<AtomicBool>,
     pub(crate) what: What,
 }
 
@@ -53,7 +55,8 @@ impl StateService {
                 let guess = matches!(&read.what, What::Keys(fetch) if !fetch.demand);
                 if guess { guesses.push_back(read) } else { waited_for.push_back(read) }
             }
-            if let Some(read) = waited_for.pop_front().or_else(|| guesses.pop_front()) {
+            let guess = || std::iter::from_fn(|| guesses.pop_front()).find(|read| !read.over.load(Ordering::Relaxed));
+            if let Some(read) = waited_for.pop_front().or_else(guess) {
                 let peer = read.peer;
                 self.answers.push(Incoming::Order(Order::Tell(peer, message::encode(&answer(read)))));
             }

@@ -238,31 +238,35 @@ fn others_are_told_what_a_transaction_did_and_operands_as_it_left_them() {
     for threads in [1, 2] {
         let places = Elsewhere::new([(0, vec![99]), (2, vec![])]);
         let (places, told) = telling(places, &[(1, &[1, 2, 3, 4]), (3, &[1]), (4, &[1])]);
-        let (resolver, ran) = (places.clone(), Signal::default());
+        let (resolver, ran) = (places.clone(), [(); 4].map(|()| Signal::default()));
         let waits = ran.clone();
+        let [first, second, third, fourth] = ran;
         let other = std::thread::spawn(move || {
-            waits.wait(); // for all of them to have begun before what lies below was there
+            waits.iter().for_each(Signal::wait); // for all of them to have begun before what lies below was there
             resolver.resolve(0, &99, Effect::NotWritten).unwrap();
         });
         let block = [
-            act(|view| {
+            act(move |view| {
+                first.raise();
                 view.set(1, 5);
                 view.delete(2);
                 view.merge(3, 7)?;
                 view.merge(3, 8)?;
                 Ok(vec![])
             }),
-            act(|view| {
+            act(move |view| {
+                second.raise();
                 view.merge(1, 1)?;
                 Ok(vec![of(view.get(&1)?)]) // which makes a value of it
             }),
-            act(|view| {
+            act(move |view| {
+                third.raise();
                 view.merge(1, 1)?;
                 Ok(vec![])
             }),
             act(move |view| {
                 view.set(9, 9); // nobody waits for it
-                ran.raise();
+                fourth.raise();
                 Ok(vec![])
             }),
         ];

@@ -326,7 +326,8 @@ fn a_share_that_makes_no_sense_is_refused() {
     let coordinator = Puppet::<ToCoordinator>::new(&network, 0, &[1]);
     talking(&shard, 1);
     let right = |block| begin(block_key(block), &[(1, &[5]), (2, &[6])], &[(0, &[5])]);
-    let wrong: [fn(&mut Begin); 8] = [
+    let wrong: [fn(&mut Begin); 9] = [
+        |begin| begin.pushed = vec![vec![]; 1 << 17],
         |begin| begin.places = u32::MAX,
         |begin| begin.places = 1,
         |begin| begin.own.reverse(),

@@ -204,6 +204,33 @@ fn guesses_go_out_in_batches_and_a_read_does_not_wait_for_them() {
 }
 
 #[test]
+fn what_is_expected_comes_without_being_asked_for() {
+    let watched = watched(LONG);
+    watched.view.expect(vec![vec![key("a"), key("b")], vec![key("c")]]);
+    watched.view.prefetch([key("b"), key("d")]);
+    assert!(watched.asks_nothing(), "two are under way");
+    let reader = reading(&watched.view, "b");
+    watched.answer(0, &[("a", None), ("b", Some("2"))]);
+    assert_eq!(reader.join().unwrap(), Ok(Some(key("2"))));
+    assert_eq!(watched.next().keys, [key("d")], "the rest is asked for, and nothing twice");
+    watched.answer(0, &[("a", None), ("b", Some("2"))]);
+    assert_eq!((watched.counters.read().repeated, watched.failures()), (2, 0));
+    watched.answer(1, &[("c", Some("3"))]);
+    assert_eq!(watched.view.get(&key("c")), Ok(Some(key("3"))));
+    watched.answer(1, &[("c", Some("4"))]);
+    assert_eq!((watched.counters.read().conflicting, watched.failures()), (1, 1));
+}
+
+#[test]
+fn an_answer_to_what_is_expected_that_is_another_fails_the_block() {
+    let watched = watched(LONG);
+    watched.view.expect(vec![vec![key("a")]]);
+    watched.answer(0, &[("b", Some("1"))]);
+    assert_eq!((watched.counters.read().incomplete, watched.failures()), (1, 1));
+    assert_eq!(watched.view.get(&key("a")), Err(ViewFailure::Protocol));
+}
+
+#[test]
 fn a_guess_that_fails_is_no_error_until_it_is_read() {
     let watched = watched(LONG);
     watched.view.prefetch([key("a"), key("b")]);

@@ -25,8 +25,9 @@ struct Inner {
     hole: AtomicBool,
     stall: AtomicBool,
     cuts: AtomicU64,
-    /// What is to happen at a step.
+    /// What is to happen at a step, and whether it has.
     event: Mutex<Option<Event>>,
+    happened: AtomicBool,
 }
 
 impl Proxy {
@@ -76,12 +77,17 @@ impl Proxy {
 
     /// `act` happens at `step`, counted from now.
     pub fn at(&self, step: Step, act: impl FnOnce() + Send + 'static) {
+        self.inner.happened.store(false, Ordering::SeqCst);
         *self.inner.event.lock() = Some(Event { step, seen: 0, act: Box::new(act) });
     }
 
-    /// Whether the step has not come.
-    pub fn still_waits(&self) -> bool {
-        self.inner.event.lock().is_some()
+    /// Whether the step has come; waits for what happens at it.
+    pub fn has_happened(&self) -> bool {
+        let come = self.inner.event.lock().is_none();
+        while come && !self.inner.happened.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        come
     }
 
     /// Cuts every connection there is.
@@ -128,6 +134,7 @@ impl Inner {
                     let at = if event.step.passed { len } else { at };
                     let before = pass(&bytes[..at]);
                     (event.act)();
+                    self.happened.store(true, Ordering::SeqCst);
                     before && pass(&bytes[at..len])
                 }
             };

@@ -46,7 +46,7 @@ impl Pair {
     }
 
     fn has_come(&self, step: Step) {
-        assert!(!self.proxies[Self::met_by(step)].still_waits(), "{step:?} has not come");
+        assert!(self.proxies[Self::met_by(step)].has_happened(), "{step:?} has not come");
     }
 
     fn end(self) {
@@ -108,6 +108,7 @@ fn coordinator_process() {
     std::io::stdin().read_exact(&mut [0]).unwrap();
     is_right_or_an_error(&mut cluster);
     until_over(&mut cluster, shards.len());
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap(); // who is to be killed does not end before
 }
 
 struct Coordinator {
@@ -129,10 +130,14 @@ impl Coordinator {
         Self { child, said }
     }
 
-    /// Lets it execute its block. Whether it came to its end; a panic would have ended it in another way.
-    fn goes_on(mut self) -> bool {
-        self.child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    /// Lets it execute its block. Whether it came to its end, which it does not before it is told to; a panic would have ended it
+    /// in another way.
+    fn goes_on(mut self, may_end: bool) -> bool {
+        let mut stdin = self.child.stdin.take().unwrap();
+        stdin.write_all(b"\n").unwrap();
+        let told = if may_end { None } else { Some(stdin) };
         let ended = self.child.wait().unwrap();
+        drop(told);
         let mut said = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         self.said.read_to_string(&mut said).unwrap();
@@ -149,7 +154,7 @@ fn a_coordinator_that_is_killed_at_any_step_leaves_nothing_to_its_shards() {
         let dies = Coordinator::start(&pair.addresses());
         let coordinator = pid(&dies.child);
         pair.at(step, move || kill_process(coordinator, Signal::KILL).unwrap());
-        assert!(!dies.goes_on(), "{step:?}: it was killed");
+        assert!(!dies.goes_on(false), "{step:?}: it was killed");
         pair.has_come(step);
     }
     until_over(&mut cluster(&pair.addresses(), PATIENCE), 2);
@@ -170,7 +175,7 @@ fn a_coordinator_that_is_stopped_at_any_step_goes_on() {
                 kill_process(coordinator, Signal::CONT).unwrap();
             });
         });
-        assert!(stops.goes_on(), "{step:?}");
+        assert!(stops.goes_on(true), "{step:?}");
         pair.has_come(step);
     }
     pair.end();

@@ -58,8 +58,8 @@ const HEAD: usize = 41;
 pub struct Reader {
     /// What may be the beginning of a packet's head.
     rest: Vec<u8>,
-    /// Who talks, and the number of his last packet: one that is sent again is passed over.
-    name: u64,
+    /// The conversation, and the number of its last packet: one that is sent again is passed over.
+    names: (u64, u64),
     seq: u64,
     /// Whether the last packet goes on in the next.
     more: bool,
@@ -78,9 +78,9 @@ impl Reader {
                 continue;
             }
             let number = |from: usize| u64::from_le_bytes(packet[from..from + 8].try_into().unwrap());
-            let (name, seq, more) = (number(8), number(24), packet[40] & 1 == 1);
-            if name != self.name {
-                (self.name, self.seq, self.more) = (name, 0, false);
+            let (names, seq, more) = ((number(8), number(16)), number(24), packet[40] & 1 == 1);
+            if names != self.names {
+                (self.names, self.seq, self.more) = (names, 0, false);
             }
             if seq == self.seq + 1 {
                 if !self.more {
