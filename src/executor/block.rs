@@ -27,7 +27,8 @@ pub struct Config {
     pub window: RunAhead,
     /// From which mean time of an execution the threads share a block. Below it the calling thread executes it alone: to share
     /// so short a transaction takes longer than to execute it. It begins alone and times its first executions, then every
-    /// eighth, unless the mean of the block before was twice this. Zero: all threads work from a block's begin.
+    /// eighth, until sixteen, or two long ones, say enough; unless the mean of the block before was twice this. Zero: all threads
+    /// work from a block's begin.
     pub shared_from: Duration,
     /// Whether to measure the time spent in each phase; costs two clock readings a phase and transaction.
     pub time_phases: bool,
