@@ -17,9 +17,10 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-/// How much a shard gets before it asks.
+/// How long an attempt may take, and how much of what it will read a shard gets before it asks.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Push {
+pub(crate) struct Terms {
+    pub(crate) deadline: Instant,
     /// Keys an answer.
     pub(crate) keys: usize,
     /// Answers a share.
@@ -34,8 +35,7 @@ pub(crate) fn plan<S, V>(
     accesses: &[Access<V::Key>],
     partition: &Partition<V::Key>,
     shards: &[(usize, Peer)],
-    push: Push,
-    deadline: Instant,
+    Terms { deadline, keys, answers }: Terms,
 ) -> Attempt
 where
     S: KvRead<Key = V::Key, Value = V::Value>,
@@ -49,8 +49,8 @@ where
         let Some(last) = places.last() else { continue };
         let own = places.iter().filter_map(|place| own::<V>(*place, block, accesses, partition));
         let mut reads = reads(&places, accesses);
-        let prefetch = reads.split_off(reads.len().min(push.keys.saturating_mul(push.answers)).min(MOST_PUSHED));
-        let pushed: Vec<_> = reads.chunks(push.keys.max(1)).map(<[Bytes]>::to_vec).collect();
+        let prefetch = reads.split_off(reads.len().min(keys.saturating_mul(answers)).min(MOST_PUSHED));
+        let pushed: Vec<_> = reads.chunks(keys.max(1)).map(<[Bytes]>::to_vec).collect();
         let begin = Begin {
             key,
             places: last.saturating_add(1),

@@ -1,6 +1,6 @@
 //! The coordinator's front: blocks in, results out, whatever becomes of the shards.
 
-use super::attempt::{Push, conclude, gather, plan};
+use super::attempt::{Terms, conclude, gather, plan};
 use super::coordinator::{Coordinator, Order};
 use super::counters::{Counters, Counts};
 use super::crew::{Crew, StillRunning};
@@ -255,8 +255,8 @@ impl<V: RemoteVm> Cluster<V> {
         }
         shards.truncate(block.len());
         let partition = Partition::new(accesses, shards.len());
-        let push = Push { keys: self.config.pushed_keys, answers: self.config.pushed_answers };
-        let attempt = plan::<S, V>(key, snapshot, block, accesses, &partition, &shards, push, deadline);
+        let terms = Terms { deadline, keys: self.config.pushed_keys, answers: self.config.pushed_answers };
+        let attempt = plan::<S, V>(key, snapshot, block, accesses, &partition, &shards, terms);
         let (reply, shards) = (Arc::clone(&attempt.reply), attempt.shares.len());
         if !self.inner.mailbox.push(Incoming::Order(Order::Begin(Box::new(attempt)))) {
             return Err(AttemptError::Stopped);
