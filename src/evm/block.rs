@@ -44,12 +44,14 @@ fn hints(transactions: &[Transaction], transfers: &[Option<Transfer>]) -> Vec<Ve
 ///
 /// ```no_run
 /// use cachekv::evm::{Block, BlockInput, receipts, store, verify};
-/// use cachekv::executor::BlockExecutor;
+/// use cachekv::executor::{BlockExecutor, Options};
 /// use cachekv::kv::KvStore;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let block = Block::new(BlockInput::read("blocks/12459406")?);
 /// let before = store(&block.input().pre_state).snapshot()?;
-/// let done = BlockExecutor::new(0)?.execute(&before, block.transactions(), &block).map_err(|error| error.cause.to_string())?;
+/// let options = Options { hints: Some(block.hints()), ..Options::default() };
+/// let done = BlockExecutor::new(0)?.execute_with(&before, block.transactions(), &block, options);
+/// let done = done.map_err(|error| error.cause.to_string())?;
 /// verify(&block.input().header, &block.input().fork, &receipts(done.outputs))?;
 /// # Ok(())
 /// # }

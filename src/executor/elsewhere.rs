@@ -12,9 +12,44 @@ use std::fmt;
 /// Places in the block whose transactions somebody else executes, and the keys each of them may write.
 ///
 /// Until a key's outcome arrives by [`resolve`](Self::resolve), transactions after that place that read the key are put
-/// aside, as for any value that is about to be written. A place commits once all its keys have arrived. What they wait for there in
-/// turn is told them by [`telling`](Self::telling). Clones are the same: keep one, and give one to the block by
+/// aside, as for any value that is about to be written. A place commits once all its keys have arrived. What they wait for
+/// there in turn is told them by [`telling`](Self::telling). Clones are the same: keep one, and give one to the block by
 /// [`Options::elsewhere`](super::Options::elsewhere). Good for one block.
+///
+/// ```
+/// use cachekv::executor::{BlockExecutor, Effect, Elsewhere, Options, Vm};
+/// use cachekv::kv::{KvStore, MemStore, Op};
+/// use cachekv::multiversion::{NoMerge, TxView, ViewError};
+/// use std::sync::mpsc::channel;
+///
+/// /// Adds to key 0.
+/// struct Count;
+/// impl Vm for Count {
+///     type Key = u32;
+///     type Value = u64;
+///     type Merge = NoMerge;
+///     type Transaction = u64;
+///     type Output = ();
+///     type Error = ViewError;
+///     fn execute(&self, amount: &u64, view: &TxView<'_, u32, u64>) -> Result<(), ViewError> {
+///         view.set(0, view.get(&0)?.unwrap_or(0) + amount);
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // Of a block of three, the first is executed elsewhere, where they wait for what the second does to key 0.
+/// let (tell, told) = channel();
+/// let places = Elsewhere::new([(0, vec![0])]).telling([(1, vec![0])], move |index, did| drop(tell.send((index, did))));
+/// places.resolve(0, &0, Effect::Put(10))?;
+/// let options = Options { elsewhere: Some(places), ..Options::default() };
+/// let done = BlockExecutor::new(2)?.execute_with(&MemStore::new().snapshot()?, &[5, 7], &Count, options);
+/// let done = done.map_err(|error| error.cause.to_string())?;
+/// assert_eq!(told.recv()?, (1, vec![(0, Effect::Put(15))]));
+/// assert_eq!((done.committed, done.batch.get(&0)), (3, Some(&Op::Put(22))));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Elsewhere<K: Key, V: Value, O = Infallible> {
     inner: Arc<Inner<K, V, O>>,
@@ -82,11 +117,11 @@ impl<K: Key, V: Value, O: Clone> Elsewhere<K, V, O> {
         Self::with(declared, BTreeMap::new(), None)
     }
 
-    /// Another one, to which nothing has happened and that shares nothing with this one, of a block that tells others what they wait
-    /// for: `told` has keys of transactions executed here. When one of these commits and the hook lets the block go on, `tell` is
-    /// called with its place and what it did to each of its keys, written or not. Operands are told as they were left, without what they come to, unless everything below
-    /// was committed before the transaction ran. It is called by whoever commits, while nobody else can: it should not wait. A
-    /// panic in it ends the block, as one in the hook.
+    /// Another one, to which nothing has happened and that shares nothing with this one, of a block that tells others what they
+    /// wait for: `told` has keys of transactions executed here. When one of these commits and the hook lets the block go on,
+    /// `tell` is called with its place and what it did to each of its keys, written or not. Operands are told as they were left,
+    /// without what they come to, unless everything below was committed before the transaction ran. It is called by whoever
+    /// commits, while nobody else can: it should not wait. A panic in it ends the block, as one in the hook.
     #[must_use]
     pub fn telling(
         self,

@@ -315,25 +315,6 @@ fn commit_next<V: Vm>(
     }
 }
 
-/// Resolves the operands that a transaction executed elsewhere has left: it is about to commit.
-fn settle_elsewhere<V: Vm>(
-    job: &Job<'_, '_, V>,
-    settlement: &mut Settlement<V::Value>,
-    index: TxIndex,
-) -> Result<(), Cause<V::Error>> {
-    let Some(elsewhere) = &job.elsewhere else { return Ok(()) };
-    let settled = catch_unwind(AssertUnwindSafe(|| {
-        let merged = elsewhere.take_merged(index);
-        if merged.is_empty() { Ok(()) } else { job.store.settle_elsewhere(index, merged, settlement) }
-    }));
-    match settled {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(Unsettled::Refused(_))) => Err(Cause::Elsewhere { index }),
-        Ok(Err(Unsettled::Base(error))) => Err(Cause::Base { index, error: BaseError(error) }),
-        Err(payload) => Err(Cause::Panicked { index, message: panic_message(payload) }),
-    }
-}
-
 /// The same of the one that has just been executed at the frontier, by who executed it.
 fn commit_own<V: Vm>(
     job: &Job<'_, '_, V>,
@@ -452,6 +433,25 @@ fn judge<V: Vm>(
     }
     job.store.estimate(index, &run.written);
     Ok(Verdict::Abort)
+}
+
+/// Resolves the operands that a transaction executed elsewhere has left: it is about to commit.
+fn settle_elsewhere<V: Vm>(
+    job: &Job<'_, '_, V>,
+    settlement: &mut Settlement<V::Value>,
+    index: TxIndex,
+) -> Result<(), Cause<V::Error>> {
+    let Some(elsewhere) = &job.elsewhere else { return Ok(()) };
+    let settled = catch_unwind(AssertUnwindSafe(|| {
+        let merged = elsewhere.take_merged(index);
+        if merged.is_empty() { Ok(()) } else { job.store.settle_elsewhere(index, merged, settlement) }
+    }));
+    match settled {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(Unsettled::Refused(_))) => Err(Cause::Elsewhere { index }),
+        Ok(Err(Unsettled::Base(error))) => Err(Cause::Base { index, error: BaseError(error) }),
+        Err(payload) => Err(Cause::Panicked { index, message: panic_message(payload) }),
+    }
 }
 
 fn called_hook<V: Vm>(
