@@ -135,7 +135,7 @@ impl Coordinator {
     fn goes_on(mut self, may_end: bool) -> bool {
         let mut stdin = self.child.stdin.take().unwrap();
         stdin.write_all(b"\n").unwrap();
-        let told = if may_end { None } else { Some(stdin) };
+        let told = (!may_end).then_some(stdin); // else it is closed here
         let ended = self.child.wait().unwrap();
         drop(told);
         let mut said = String::new();
