@@ -36,6 +36,10 @@ use std::time::Instant;
 
 use ideal::{Ideal, ideal};
 
+/// Who executes a block allocates on every thread and gives back on another. The system's allocator locks for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Snapshot = <MemStore<StateKey, StateValue> as KvStore>::Snapshot;
 type Plain = CacheDB<EmptyDB>;
 

@@ -18,6 +18,10 @@ use measure::{Row, Way, run};
 use std::time::Duration;
 use workload::{Work, configured, scans, transfers};
 
+/// Who executes a block allocates on every thread and gives back on another. The system's allocator locks for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Every thread works from the block's begin.
 fn shared(threads: usize, window: RunAhead) -> Config {
     let mut config = Config::default();

@@ -8,6 +8,7 @@ use crate::executor::effect::Effect;
 use crate::executor::elsewhere::Elsewhere;
 use crate::executor::error::{BlockResult, Cause};
 use crate::executor::job::Job;
+use crate::executor::pool::Pool;
 use crate::executor::sequential::execute_sequentially;
 use crate::executor::vm::{Commit, OnCommit, Vm};
 use crate::executor::worker::Worker;
@@ -120,7 +121,7 @@ pub(super) fn worker(work: &Work) -> thread::JoinHandle<()> {
 
 /// What the block came to, every worker having left.
 pub(super) fn conclude(work: Work) -> Came {
-    Arc::into_inner(work).unwrap().conclude(Instant::now(), None).into()
+    Arc::into_inner(work).unwrap().conclude(Instant::now(), None, &Pool::new(1).unwrap()).into()
 }
 
 pub(super) fn sequentially(block: Block) -> Came {

@@ -10,5 +10,6 @@ mod blocks;
 mod cancel;
 mod commit;
 mod elsewhere;
+mod gathering;
 mod parking;
 mod scheduler;

@@ -12,10 +12,10 @@ mod observing;
 mod unlocked;
 
 use super::{
-    Finished, MergeOperator, MultiVersionStore, ReadSet, Settlement, TxIndex, TxView, Version, ViewError, Write,
+    Finished, LANES, MergeOperator, MultiVersionStore, ReadSet, Settlement, TxIndex, TxView, Version, ViewError, Write,
     Written, validate,
 };
-use crate::kv::{DynRead, Error, KeyRange, KvRead, MemSnapshot, MemStore, Op};
+use crate::kv::{DynRead, Error, KeyRange, KvRead, MemSnapshot, MemStore, Op, WriteBatch};
 use crate::loom_tests::{explore, explore_within};
 use crate::sync::{AtomicBool, Ordering};
 use loom::thread;
@@ -154,7 +154,8 @@ impl Block {
     }
 
     fn outcome(&self, end: TxIndex) -> Vec<(u8, Op<i64>)> {
-        self.store.outcome(end).into_iter().collect()
+        let parts = (0..LANES).flat_map(|lane| self.store.outcome_of(lane, end));
+        parts.collect::<WriteBatch<_, _>>().into_iter().collect()
     }
 }
 

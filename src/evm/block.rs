@@ -18,7 +18,7 @@ use super::state::{AccountRecord, Change, Changes, StateKey, StateValue};
 use super::transaction::Transaction;
 use super::transfer::Transfer;
 use crate::executor::Vm;
-use crate::multiversion::ViewError;
+use crate::multiversion::{TxIndex, ViewError};
 
 thread_local! {
     /// Machines are costly to make and good for any number of runs.
@@ -283,5 +283,9 @@ impl Vm for Block {
             return Ok(TxOutput { tx_type: tx.env.tx_type, ..output });
         }
         self.run(tx, view)
+    }
+
+    fn is_long(&self, index: TxIndex, _: &Transaction) -> Option<bool> {
+        self.transfers.get(index as usize).map(Option::is_none)
     }
 }

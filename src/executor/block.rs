@@ -4,7 +4,7 @@ use super::cancel::CancelToken;
 use super::elsewhere::Elsewhere;
 use super::error::{BlockResult, Cause, failed, panic_message};
 use super::job::Job;
-use super::pace::Pace;
+use super::pace::{Known, Pace};
 use super::pool::Pool;
 use super::vm::{OnCommit, Operand, Vm};
 use super::window::RunAhead;
@@ -27,8 +27,8 @@ pub struct Config {
     pub window: RunAhead,
     /// From which mean time of an execution the threads share a block. Below it the calling thread executes it alone: to share
     /// so short a transaction takes longer than to execute it. It begins alone and times its first executions, then every
-    /// eighth, until sixteen, or two long ones, say enough; unless the mean of the block before was twice this. Zero: all threads
-    /// work from a block's begin.
+    /// eighth, until sixteen, or two long ones, say enough; or one, if it or the block before took very long. What the machine
+    /// [knows](Vm::is_long) goes first. Zero: all threads work from a block's begin.
     pub shared_from: Duration,
     /// Whether to measure the time spent in each phase; costs two clock readings a phase and transaction.
     pub time_phases: bool,
@@ -185,7 +185,7 @@ impl BlockExecutor {
             Err(cause) => return Err(failed(cause)),
         };
         let ran = self.on_pool(&job);
-        job.conclude(began, ran.err().map(|error| Cause::Threads(error.to_string())))
+        job.conclude(began, ran.err().map(|error| Cause::Threads(error.to_string())), &self.pool)
     }
 
     /// Runs a worker on this thread, and on every thread of the pool once this one calls them; of a new pool if that is taken.
@@ -202,7 +202,8 @@ impl BlockExecutor {
                 &own
             }
         };
-        let mut pace = Pace::new(self.config.shared_from, self.pace.load(Ordering::Relaxed));
+        let known = Known::of((0..).zip(job.block).map(|(index, transaction)| job.vm.is_long(index, transaction)));
+        let mut pace = Pace::new(self.config.shared_from, self.pace.load(Ordering::Relaxed), known);
         pool.run(|call| Worker::leading(job, &mut pace, call).run(), || Worker::new(job).run());
         self.pace.store(pace.mean(), Ordering::Relaxed);
         Ok(())

@@ -5,9 +5,11 @@ use super::cancel::{Block, CancelToken};
 use super::commit::{Committed, Committer};
 use super::elsewhere::Elsewhere;
 use super::error::{BlockError, BlockResult, Cause, failed, panic_message};
+use super::gathering::Gathering;
 use super::output::BlockOutput;
 use super::parking::Parking;
 use super::places::Places;
+use super::pool::Pool;
 use super::scheduler::Scheduler;
 use super::stats::Tally;
 use super::vm::{Operand, Vm};
@@ -34,6 +36,7 @@ pub(super) struct Job<'o, 'b, V: Vm> {
     /// When recording began, if it is asked for.
     pub(super) record: Option<Instant>,
     pub(super) tally: Mutex<Tally<V::Key>>,
+    pub(super) gathering: Gathering<V::Key, V::Value>,
 }
 
 /// What a transaction's executions have left behind.
@@ -111,6 +114,7 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
             time_phases: config.time_phases,
             record,
             tally: Mutex::new(Tally::new(record)),
+            gathering: Gathering::new(),
         };
         job.predict(hints);
         match job.attach() {
@@ -173,26 +177,41 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         });
     }
 
-    /// What the block came to, once every worker has left.
-    pub(super) fn conclude(self, began: Instant, no_threads: Option<Cause<V::Error>>) -> BlockResult<V> {
+    /// Every transaction is committed: what they wrote can be gathered, once its chains know what their operands come to.
+    pub(super) fn complete(&self, state: &mut Committed<'_, V>) {
+        self.store.settle_rest(std::mem::replace(&mut state.settlement, Settlement::at_once()));
+        self.gathering.begin();
+    }
+
+    /// Gathers a part of what the block came to, if it is complete. By each worker that leaves.
+    pub(super) fn gather(&self) {
+        if self.gathering.has_begun() {
+            self.gathering.gather(|lane| self.store.outcome_of(lane, self.scheduler.len()));
+        }
+    }
+
+    /// What the block came to, once every worker has left. What it leaves behind is dropped on `pool`, if that was called at all.
+    pub(super) fn conclude(self, began: Instant, no_threads: Option<Cause<V::Error>>, pool: &Pool) -> BlockResult<V> {
         if let Some(cancel) = &self.cancel {
             cancel.detach(&self.signals);
         }
         let committed = self.scheduler.frontier();
         let Committed { outputs, cause, settlement, .. } = self.committer.into_inner();
-        let (store, tally) = (self.store, self.tally);
+        let (store, tally, gathering) = (self.store, self.tally, self.gathering);
         // A key's comparison or a value's clone may panic here too. Then there is nothing that could be handed out.
         let gather = || {
             store.settle_rest(settlement);
-            (store.outcome(committed), tally.into_inner().into_stats())
+            gathering.gather(|lane| store.outcome_of(lane, committed)); // all of it, if the block ended early
+            gathering.into_batch().map(|batch| (batch, tally.into_inner().into_stats()))
         };
-        let (batch, mut stats) = match catch_unwind(AssertUnwindSafe(gather)) {
+        let gathered = catch_unwind(AssertUnwindSafe(gather)).unwrap_or_else(|payload| Err(panic_message(payload)));
+        let (batch, mut stats) = match gathered {
             Ok(gathered) => gathered,
-            Err(payload) => {
-                let panicked = || Cause::Panicked { index: committed, message: panic_message(payload) };
-                return Err(failed(cause.unwrap_or_else(panicked)));
-            }
+            Err(message) => return Err(failed(cause.unwrap_or(Cause::Panicked { index: committed, message }))),
         };
+        if stats.alone < u64::from(committed) {
+            pool.drop_elsewhere(store.into_remains());
+        }
         stats.transactions = outputs.len() as u64;
         stats.wall = began.elapsed();
         let committed = BlockOutput { outputs, batch, committed, stats };

@@ -24,6 +24,7 @@ mod effect;
 mod elsewhere;
 mod error;
 mod front;
+mod gathering;
 mod job;
 #[cfg(all(test, kv_loom))]
 #[path = "../../loom_tests/executor/mod.rs"]
@@ -52,6 +53,7 @@ pub use output::BlockOutput;
 pub use sequential::execute_sequentially;
 pub use stats::{Aborts, BlockStats, Wait};
 pub use timeline::{Activity, Event, Outcome, Reason, Timeline};
+#[cfg(feature = "remote")]
 pub(crate) use vm::Operand;
 pub use vm::{Commit, OnCommit, Vm};
 pub use window::RunAhead;

@@ -5,6 +5,8 @@
 
 #[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
 use std::num::NonZero;
+#[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The calling thread, and a pool of the others.
 #[derive(Debug)]
@@ -36,6 +38,14 @@ impl Pool {
         let work = &work;
         pool.in_place_scope(|scope| lead(&|| scope.spawn_broadcast(move |_, _| work())));
     }
+
+    /// Drops `what` on one of the others, sooner or later, and a panic in it is nothing; on this thread if there are none.
+    pub(super) fn drop_elsewhere(&self, what: impl Send + 'static) {
+        match &self.0 {
+            Some(pool) => pool.spawn(|| drop(catch_unwind(AssertUnwindSafe(|| drop(what))))),
+            None => drop(what),
+        }
+    }
 }
 
 /// The calling thread, and others made for each call.
@@ -52,6 +62,11 @@ impl Pool {
 
     pub(super) fn threads(&self) -> usize {
         self.0
+    }
+
+    /// Where a checker watches, nothing goes on behind a block's end.
+    pub(super) fn drop_elsewhere(&self, what: impl Send + 'static) {
+        drop(what);
     }
 
     #[cfg(not(kv_loom))]

@@ -64,6 +64,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         // block ends for everybody, and the error names what was at hand. No panic leaves a worker: the pool would pass it
         // on to the caller past all that ends a block.
         let worked = catch_unwind(AssertUnwindSafe(|| self.work()));
+        job.gather();
         if self.lead.as_ref().is_some_and(|lead| lead.call.is_some()) {
             self.tally.stats.alone = u64::from(job.scheduler.frontier()); // to the end
         }
@@ -78,7 +79,9 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         if job.scheduler.len() == 0 {
             job.stop(); // there is no last commit that would
         }
-        self.call_others();
+        if job.elsewhere.is_some() {
+            self.call_others(); // what this thread does for itself would say little
+        }
         self.commit(); // places at the front that are executed elsewhere and owe nothing
         while !job.scheduler.is_stopped() {
             self.receive();
@@ -86,18 +89,22 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
                 break;
             }
             match job.scheduler.claim() {
-                Some(task) => self.execute(task),
+                Some(task) => {
+                    self.call_others();
+                    self.execute(task);
+                }
                 None => self.idle(),
             }
         }
     }
 
-    /// Calls the others, if they are worth it and have not been called.
+    /// Calls the others, if they are worth it and have not been called, to what is left when this worker has claimed.
     fn call_others(&mut self) {
         let Some(Lead { pace, call }) = &mut self.lead else { return };
-        // Where a part of the block is executed elsewhere, what this thread does for itself says little.
-        if let Some(call) = call.take_if(|_| pace.is_worth_company() || self.job.elsewhere.is_some()) {
-            self.tally.stats.alone = u64::from(self.job.scheduler.frontier());
+        let job = self.job;
+        let is_worth_it = || job.elsewhere.is_some() || pace.is_worth_company() && job.scheduler.has_work();
+        if let Some(call) = call.take_if(|_| is_worth_it()) {
+            self.tally.stats.alone = u64::from(job.scheduler.frontier());
             call();
         }
     }
@@ -228,7 +235,6 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         }
         if let Some(lead) = self.lead.as_mut().filter(|_| timed) {
             lead.pace.timed(took);
-            self.call_others();
         }
     }
 
@@ -378,11 +384,14 @@ fn commit<V: Vm>(
     job.store.frontier().advance(index + 1); // before a run can begin at the scheduler's
     job.scheduler.commit(index, state.window.width());
     tally.stats.windows += u64::from(state.window.width());
-    if go_on.is_break() || index + 1 == job.scheduler.len() {
-        job.stop();
-        return false;
+    let is_last = index + 1 == job.scheduler.len();
+    if is_last {
+        job.complete(state);
     }
-    true
+    if is_last || go_on.is_break() {
+        job.stop();
+    }
+    !(is_last || go_on.is_break())
 }
 
 /// Whether the run at the frontier counts. Everything below it is committed, so this is final.

@@ -57,12 +57,6 @@ impl<T> Arena<T> {
         self.place(at)?.get()
     }
 
-    /// All that was pushed before, in no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
-        let places = self.runs.iter().flat_map(|(run, places)| (run * RUN..).zip(places));
-        places.filter_map(|(at, place)| Some((at, place.get()?)))
-    }
-
     fn place(&self, at: usize) -> Option<&OnceLock<T>> {
         self.runs.get(at / RUN)?.get(at % RUN)
     }
@@ -86,7 +80,6 @@ mod tests {
         let given: BTreeSet<_> = given.into_iter().flatten().collect();
         assert_eq!(given.iter().map(|(at, _)| at).collect::<BTreeSet<_>>().len(), 5 * 3 * RUN);
         assert!(given.iter().all(|(at, value)| arena.get(*at) == Some(value)));
-        assert_eq!(arena.iter().map(|(at, value)| (at, *value)).collect::<BTreeSet<_>>(), given);
         assert_eq!(arena.get(1 << 40), None);
     }
 }

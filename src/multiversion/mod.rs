@@ -55,6 +55,7 @@ pub use view_iter::{ViewIter, ViewKeys};
 pub use write_set::Savepoint;
 
 pub(crate) use chain::{Operands, Write};
+pub(crate) use directory::LANES;
 pub(crate) use read_set::ReadSet;
 pub(crate) use sequential::SequentialState;
 pub(crate) use settlement::Settlement;

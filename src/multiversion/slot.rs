@@ -136,8 +136,9 @@ impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
         self.listed.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_listed(&self) {
-        self.listed.store(true, Ordering::Release);
+    /// Whether it had not been listed.
+    pub(crate) fn set_listed(&self) -> bool {
+        !self.listed.swap(true, Ordering::Release)
     }
 
     /// Whether it may have changed after somebody who looked at it since `moment`, or what he saw there may have come

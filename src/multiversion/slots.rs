@@ -83,11 +83,6 @@ impl<K: Key, V: Value, O: Clone> Slots<K, V, O> {
         self.slots.get(id.0 as usize).expect("the slot of a number")
     }
 
-    /// All of them, in no order, those without a version included.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (SlotId, &Slot<K, V, O>)> {
-        self.slots.iter().map(|(at, slot)| (SlotId::new(at), slot))
-    }
-
     /// The slot of `key`, made if it is not there: everybody gets the same one.
     pub(crate) fn intern(&self, key: &K) -> (SlotId, &Slot<K, V, O>) {
         let hash = self.hasher.hash_one(key);

@@ -7,7 +7,7 @@ use super::settlement::{Running, Settlement};
 use super::slot::{Slot, Unsettled};
 use super::slots::{SlotId, Slots};
 use super::{Incarnation, MergeOperator, TxIndex, Version};
-use crate::kv::{DynRead, Key, KeyRange, Op, Value, WriteBatch};
+use crate::kv::{DynRead, Key, KeyRange, Op, Value};
 use crate::sync::{Apart, Arc, AtomicBool, AtomicU32, Ordering};
 use smallvec::SmallVec;
 use std::fmt;
@@ -224,10 +224,17 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
         self.slot(slot).settle(tx, value);
     }
 
-    /// What the committed transactions, those below `end`, made of every key that they wrote, in key order.
-    pub(crate) fn outcome(&self, end: TxIndex) -> WriteBatch<K, V> {
-        let listed = self.slots.all().map(|(_, slot)| slot).filter(|slot| slot.is_listed());
-        listed.filter_map(|slot| Some((slot.key().clone(), slot.outcome(end)?))).collect()
+    /// What the committed transactions, those below `end`, made of the keys that were first written in the lane `lane`, in key
+    /// order; each key was in one of [`LANES`](super::LANES).
+    pub(crate) fn outcome_of(&self, lane: usize, end: TxIndex) -> Vec<(K, Op<V>)> {
+        let mut slots: Vec<_> = self.directory.lane(lane).into_iter().map(|id| self.slot(id)).collect();
+        slots.sort_unstable_by(|a, b| a.key().cmp(b.key())); // so that no values are moved about
+        slots.into_iter().filter_map(|slot| Some((slot.key().clone(), slot.outcome(end)?))).collect()
+    }
+
+    /// Takes leave of the state below; what is left is good for nothing but to be dropped, which takes some time.
+    pub(crate) fn into_remains(self) -> impl Send + 'static {
+        (self.slots, self.directory)
     }
 
     /// What the committed transaction `tx` wrote, in key order.

@@ -255,10 +255,6 @@ impl<T> AppendVec<T> {
     pub(crate) fn get(&self, at: usize) -> Option<&T> {
         self.values.get(at)?.get()
     }
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
-        let begun = self.pushed.load(Ordering::Acquire);
-        self.values.iter().take(begun).enumerate().filter_map(|(at, value)| Some((at, value.get()?)))
-    }
 }
 
 /// A model of the set's contract, not of the skip list: how many insertions have been made is an atomic number, so that a

@@ -3,13 +3,14 @@
 use crate::acts::*;
 use crate::unreadable::Unreadable;
 use cachekv::executor::{
-    BaseError, BlockExecutor, Cause, Commit, Config, Elsewhere, Options, RunAhead, execute_sequentially,
+    BaseError, BlockExecutor, Cause, Commit, Config, Elsewhere, Options, RunAhead, Vm, execute_sequentially,
 };
-use cachekv::kv::{MemSnapshot, Op};
+use cachekv::kv::{Error, KeyRange, KvRead, KvStore, MemSnapshot, MemStore, Op};
+use cachekv::multiversion::{NoMerge, TxIndex, TxView, ViewError};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const BASE: [(Key, Value); 3] = [(1, 10), (2, 20), (3, 30)];
 
@@ -85,15 +86,105 @@ fn what_is_not_worth_sharing_is_executed_alone() {
     assert_eq!(stats(Duration::MAX, Options { elsewhere: Some(elsewhere), ..Options::default() }).alone, 0);
 }
 
-/// A block begins alone until its executions say enough, and the next one with what this one has told.
+/// A block begins alone until one execution says enough, and so does the next: it may be of another kind.
 #[test]
-fn others_are_called_once_executions_prove_worth_it_and_at_once_in_the_next_block() {
+fn others_are_called_once_an_execution_proves_worth_it() {
     let mut config = Config::default();
     (config.threads, config.shared_from) = (2, Duration::from_nanos(1)); // every execution is long beside that
     let executor = BlockExecutor::with_config(config).unwrap();
     let block: Vec<Act> = (0..50).map(|_| increment(1)).collect();
     let alone = || executor.execute(&base(&BASE), &block, &Acts).unwrap().stats.alone;
-    assert_eq!((alone(), alone()), (1, 0)); // the second is executed, and not committed
+    assert_eq!((alone(), alone()), (1, 1));
+}
+
+/// Acts of which it is known whether they are long.
+struct Weighed(fn(TxIndex) -> Option<bool>);
+impl Vm for Weighed {
+    type Key = Key;
+    type Value = Value;
+    type Merge = Balance;
+    type Transaction = Act;
+    type Output = Vec<Value>;
+    type Error = Failure;
+    fn execute(&self, act: &Act, view: &View<'_>) -> Answer {
+        act(view)
+    }
+    fn is_long(&self, index: TxIndex, _: &Act) -> Option<bool> {
+        (self.0)(index)
+    }
+}
+
+/// What the machine knows of its transactions decides, whatever they take: of one transaction in ten that is long, of none, and of
+/// a single one, to which nobody could help.
+#[test]
+fn what_is_known_to_be_long_is_shared_at_once_and_what_is_short_never() {
+    let alone = |len, shared_from, weighed| {
+        let mut config = Config::default();
+        (config.threads, config.shared_from) = (2, shared_from);
+        let block: Vec<Act> = (0..len).map(|_| increment(1)).collect();
+        let executor = BlockExecutor::with_config(config).unwrap();
+        executor.execute(&base(&BASE), &block, &weighed).unwrap().stats.alone
+    };
+    assert_eq!(alone(50, Duration::MAX, Weighed(|index| Some(index % 10 == 9))), 0);
+    assert_eq!(alone(50, Duration::from_nanos(1), Weighed(|_| Some(false))), 50);
+    assert_eq!(alone(1, Duration::MAX, Weighed(|_| Some(true))), 1);
+}
+
+/// A state that is told apart by who holds it.
+#[derive(Clone, Debug)]
+struct Held(MemSnapshot<u32, Arc<()>>, #[expect(dead_code, reason = "to be counted")] Arc<()>);
+
+impl KvRead for Held {
+    type Key = u32;
+    type Value = Arc<()>;
+    type Iter = <MemSnapshot<u32, Arc<()>> as KvRead>::Iter;
+    type Root = Self;
+    fn get(&self, key: &u32) -> Result<Option<Arc<()>>, Error> {
+        self.0.get(key)
+    }
+    fn scan(&self, range: KeyRange<u32>) -> Self::Iter {
+        self.0.scan(range)
+    }
+    fn root(&self) -> &Self {
+        self
+    }
+}
+
+/// Gives what one key has to the next.
+struct Shift;
+impl Vm for Shift {
+    type Key = u32;
+    type Value = Arc<()>;
+    type Merge = NoMerge;
+    type Transaction = u32;
+    type Output = ();
+    type Error = ViewError;
+    fn execute(&self, key: &u32, view: &TxView<'_, u32, Arc<()>>) -> Result<(), ViewError> {
+        view.get(key)?.into_iter().for_each(|value| view.set(key + 1, value));
+        Ok(())
+    }
+}
+
+/// When a block is done nobody holds the state that it ran over, and soon nobody the values that it left on the way.
+#[test]
+fn a_block_leaves_nothing_behind() {
+    let (value, state) = (Arc::new(()), Arc::new(()));
+    for threads in [1, 3] {
+        let mut config = Config::default();
+        (config.threads, config.shared_from) = (threads, Duration::ZERO);
+        let executor = BlockExecutor::with_config(config).unwrap();
+        let snapshot = Held(MemStore::from_iter([(0, value.clone())]).snapshot().unwrap(), state.clone());
+        let done = executor.execute(&snapshot, &(0..100).collect::<Vec<_>>(), &Shift).unwrap();
+        assert_eq!(done.batch.len(), 100);
+        drop(snapshot);
+        assert_eq!(Arc::strong_count(&state), 1, "{threads} threads");
+        drop(done);
+        let late = Instant::now() + Duration::from_secs(60);
+        while Arc::strong_count(&value) > 1 {
+            assert!(Instant::now() < late, "{threads} threads: {} are held", Arc::strong_count(&value) - 1);
+            std::thread::yield_now();
+        }
+    }
 }
 
 /// The window is told: it never is empty, and fixed it is as wide as it was given.

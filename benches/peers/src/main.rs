@@ -18,6 +18,10 @@ use std::error::Error;
 use std::path::Path;
 use table::Times;
 
+/// Who executes a block allocates on every thread and gives back on another. The system's allocator locks for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What each executor is asked for: its own sequential execution, then 1 and 2 threads.
 const WAYS: [usize; 3] = [0, 1, 2];
 

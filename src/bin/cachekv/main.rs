@@ -54,6 +54,10 @@ use failure::Failure;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+/// Who executes a block allocates on every thread and gives back on another. The system's allocator locks for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args = match Args::read() {
         Ok(args) => args,

@@ -5,10 +5,10 @@ mod merging;
 mod observing;
 
 use super::{
-    Finished, MergeOperator, MultiVersionStore, ReadSet, Settlement, TxIndex, TxView, Unsettled, Version, Written,
-    validate,
+    Finished, LANES, MergeOperator, MultiVersionStore, ReadSet, Settlement, TxIndex, TxView, Unsettled, Version,
+    Written, validate,
 };
-use crate::kv::{DynRead, Error, KeyRange, KvRead, KvStore, MemSnapshot, MemStore, Op};
+use crate::kv::{DynRead, Error, KeyRange, KvRead, KvStore, MemSnapshot, MemStore, Op, WriteBatch};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use std::collections::HashMap;
 
@@ -118,7 +118,8 @@ impl Block {
     }
 
     fn outcome(&self, end: TxIndex) -> Vec<(u32, Op<i64>)> {
-        self.store.outcome(end).into_iter().collect()
+        let parts = (0..LANES).flat_map(|lane| self.store.outcome_of(lane, end));
+        parts.collect::<WriteBatch<_, _>>().into_iter().collect()
     }
 
     fn interrupt(&self) {
