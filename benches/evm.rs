@@ -6,8 +6,10 @@
 //! clock it reads the processor time of all threads, which a loaded machine disturbs less.
 //!
 //! ```text
-//! cargo bench --features evm --bench evm -- [--rounds N] [--block NUMBER]... [--way NAME]...
+//! cargo bench --features evm --bench evm -- [--rounds N] [--block NUMBER]... [--way NAME]... [--shared]
 //! ```
+//!
+//! `--shared` is without the switch that leaves short transactions to one thread, and one thread to sequential execution.
 //!
 //! The columns `ideal 2` and `ideal` are bounds: how many times as fast as sequential execution two workers, and as many as
 //! one likes, could be if they knew every dependency beforehand and nothing had a cost (`evm/ideal.rs`). What was in whose
@@ -21,7 +23,7 @@
 mod ideal;
 
 use cachekv::evm::{Block, BlockFiles, BlockInput, Codes, StateKey, StateValue, store};
-use cachekv::executor::{BlockExecutor, Options, execute_sequentially};
+use cachekv::executor::{BlockExecutor, Config, Options, execute_sequentially};
 use cachekv::kv::{KvStore, MemStore};
 use cachekv::report::{Align, Table};
 use revm::database::{CacheDB, EmptyDB};
@@ -32,7 +34,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ideal::{Ideal, ideal};
 
@@ -74,16 +76,29 @@ struct Asked {
     rounds: usize,
     blocks: Vec<u64>,
     ways: Vec<usize>,
+    shared: bool,
+}
+
+impl Asked {
+    fn executor(&self, threads: usize) -> Result<BlockExecutor, Box<dyn Error>> {
+        let mut config = Config::default();
+        config.threads = threads;
+        if self.shared {
+            config.shared_from = Duration::ZERO;
+        }
+        Ok(BlockExecutor::with_config(config)?)
+    }
 }
 
 fn asked() -> Result<Asked, Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     // Without cargo's `--bench`, it is run as a test: once.
-    let mut asked = Asked { rounds: 1, blocks: Vec::new(), ways: Vec::new() };
+    let mut asked = Asked { rounds: 1, blocks: Vec::new(), ways: Vec::new(), shared: false };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
         match argument.as_str() {
             "--bench" => asked.rounds = asked.rounds.max(30),
+            "--shared" => asked.shared = true,
             "--rounds" => asked.rounds = value()?.parse()?,
             "--block" => asked.blocks.push(value()?.parse()?),
             "--way" => {
@@ -267,7 +282,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let asked = asked()?;
     let cases = read(&folder, &asked.blocks)?;
     // For each block its own: an executor begins a block with what it knows of the block before, which on a chain is alike.
-    let executors = cases.iter().map(|_| Ok([BlockExecutor::new(1)?, BlockExecutor::new(2)?]));
+    let executors = cases.iter().map(|_| Ok([asked.executor(1)?, asked.executor(2)?]));
     let executors = executors.collect::<Result<Vec<_>, Box<dyn Error>>>()?;
     let mut runs: Vec<Runs> = cases.iter().map(|_| Runs(Vec::new())).collect();
     let mut conflicts: Vec<_> = cases.iter().map(|_| Conflicts::new()).collect();

@@ -2,8 +2,8 @@
 //!
 //! Each row gives, for every way to execute it, how much faster than sequential it is (median, and the 10th and 90th
 //! percentile), wall and processor time a transaction, executions a transaction, the share of runs at the frontier, and of
-//! the workers' time asleep. “Shared” is without the switch that leaves short transactions to one thread, “fixed” without the
-//! adaptive window as well.
+//! the workers' time asleep. “Shared” is without the switch that leaves short transactions to one thread, and one thread to
+//! sequential execution, “fixed” without the adaptive window as well.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark that cannot run ends")]
 #![allow(unreachable_pub, reason = "a benchmark has no outside")]
@@ -73,6 +73,7 @@ fn main() {
     }
     let ways = [
         Way::new("1 thread", standard(1)),
+        Way::new("1, shared", shared(1, RunAhead::Adaptive)),
         Way::new("2 threads", standard(2)),
         Way::new("2, shared", shared(2, RunAhead::Adaptive)),
         Way::new("2, fixed", shared(2, RunAhead::Fixed)),

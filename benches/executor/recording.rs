@@ -3,7 +3,7 @@
 
 use crate::measure::{cpu, median, snapshot};
 use crate::workload::{Bench, transfers};
-use cachekv::executor::{BlockExecutor, Options};
+use cachekv::executor::{BlockExecutor, Config, Options};
 use std::time::{Duration, Instant};
 
 const BLOCK: u64 = 10_000;
@@ -11,7 +11,12 @@ const BLOCK: u64 = 10_000;
 /// Prints a line for each number of threads, of accounts and length of a transaction. `turns` after two that do not count.
 pub fn run(turns: usize) {
     for threads in [1, 2] {
-        let executor = BlockExecutor::new(threads).expect("threads");
+        let mut config = Config::default();
+        config.threads = threads;
+        if threads == 1 {
+            config.shared_from = Duration::ZERO; // else what is not recorded is executed sequentially
+        }
+        let executor = BlockExecutor::with_config(config).expect("threads");
         for accounts in [10, 10_000] {
             for compute in [0, 1, 10] {
                 row(&executor, accounts, Duration::from_micros(compute), turns);

@@ -7,10 +7,11 @@
 #![allow(clippy::expect_used, reason = "a benchmark that cannot run ends")]
 
 use cachekv::cachekv::Store;
-use cachekv::executor::{BlockExecutor, Vm, execute_sequentially};
+use cachekv::executor::{BlockExecutor, Config, Vm, execute_sequentially};
 use cachekv::kv::{KvStore, MemSnapshot, MemStore, WriteBatch};
 use cachekv::multiversion::{MergeOperator, TxView, ViewError};
 use std::hint::black_box;
+use std::time::Duration;
 
 /// The keys of every state here.
 const KEYS: u64 = 10_000;
@@ -109,7 +110,9 @@ fn block(deed: impl Fn(u64, u64) -> Deed) -> Vec<Deed> {
 
 fn in_blocks(times: u64, deed: impl Fn(u64, u64) -> Deed) {
     let (state, block) = (state(), block(deed));
-    let executor = BlockExecutor::new(1).expect("threads");
+    let mut config = Config::default();
+    (config.threads, config.shared_from) = (1, Duration::ZERO); // else it would be sequential execution
+    let executor = BlockExecutor::with_config(config).expect("threads");
     (0..times / BLOCK).for_each(|_| drop(executor.execute(&state, &block, &Machine)));
 }
 

@@ -6,10 +6,12 @@ use super::error::{BlockResult, Cause, failed, panic_message};
 use super::job::Job;
 use super::pace::{Known, Pace};
 use super::pool::Pool;
+use super::sequential::execute_sequentially;
 use super::vm::{OnCommit, Operand, Vm};
 use super::window::RunAhead;
 use super::worker::Worker;
 use crate::kv::KvRead;
+use crate::multiversion::TxIndex;
 use crate::sync::{AtomicU64, Ordering, TriedMutex};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,7 +30,9 @@ pub struct Config {
     /// From which mean time of an execution the threads share a block. Below it the calling thread executes it alone: to share
     /// so short a transaction takes longer than to execute it. It begins alone and times its first executions, then every
     /// eighth, until sixteen, or two long ones, say enough; or one, if it or the block before took very long. What the machine
-    /// [knows](Vm::is_long) goes first. Zero: all threads work from a block's begin.
+    /// [knows](Vm::is_long) goes first. What is for one thread from the begin, a block of short transactions, of one, or of an
+    /// executor of one thread, is executed [sequentially](execute_sequentially), unless it can be cancelled, has a deadline, is
+    /// recorded or executed elsewhere in part. Zero: all threads work from a block's begin, and none of this.
     pub shared_from: Duration,
     /// Whether to measure the time spent in each phase; costs two clock readings a phase and transaction.
     pub time_phases: bool,
@@ -179,20 +183,34 @@ impl BlockExecutor {
         S: KvRead<Key = V::Key, Value = V::Value>,
         V: Vm,
     {
+        let known = Known::of((0..TxIndex::MAX).zip(block).map(|(index, transaction)| vm.is_long(index, transaction)));
+        if self.is_for_one(block.len(), known, &options) {
+            return alone::<V>(execute_sequentially(snapshot, block, vm, options.on_commit));
+        }
         let began = Instant::now();
         let job = match Job::new(&self.config, self.threads(), snapshot, block, vm, options) {
             Ok(job) => job,
             Err(cause) => return Err(failed(cause)),
         };
-        let ran = self.on_pool(&job);
+        let ran = self.on_pool(&job, known);
         job.conclude(began, ran.err().map(|error| Cause::Threads(error.to_string())), &self.pool)
+    }
+
+    /// Whether a block of `len` transactions is for the calling thread alone, from its first to its last, and nothing is asked of
+    /// it that would have to be looked at meanwhile.
+    fn is_for_one<V: Vm>(&self, len: usize, known: Known, options: &Options<'_, V>) -> bool {
+        let Options { on_commit: _, hints: _, cancel, deadline, elsewhere, record } = options;
+        let is_watched =
+            cancel.is_some() || deadline.is_some() || elsewhere.is_some() || *record || self.config.time_phases;
+        let is_alone = self.threads() == 1 || len <= 1 || known == Known::Short;
+        is_alone && !is_watched && !self.config.shared_from.is_zero()
     }
 
     /// Runs a worker on this thread, and on every thread of the pool once this one calls them; of a new pool if that is taken.
     ///
     /// A worker never waits for another transaction inside the pool, and the pool has no work but one worker a thread:
     /// what user code hands to rayon runs on the thread that handed it, and nobody steals a worker.
-    fn on_pool<V: Vm>(&self, job: &Job<'_, '_, V>) -> Result<(), rayon::ThreadPoolBuildError> {
+    fn on_pool<V: Vm>(&self, job: &Job<'_, '_, V>, known: Known) -> Result<(), rayon::ThreadPoolBuildError> {
         let own;
         let one = self.busy.try_lock();
         let pool = match &one {
@@ -202,12 +220,22 @@ impl BlockExecutor {
                 &own
             }
         };
-        let known = Known::of((0..).zip(job.block).map(|(index, transaction)| job.vm.is_long(index, transaction)));
         let mut pace = Pace::new(self.config.shared_from, self.pace.load(Ordering::Relaxed), known);
         pool.run(|call| Worker::leading(job, &mut pace, call).run(), || Worker::new(job).run());
         self.pace.store(pace.mean(), Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// What was executed sequentially, as what one thread has executed.
+fn alone<V: Vm>(mut done: BlockResult<V>) -> BlockResult<V> {
+    let output = match &mut done {
+        Ok(output) => output,
+        Err(error) => &mut error.committed,
+    };
+    let stats = &mut output.stats;
+    (stats.alone, stats.frontier_executions) = (stats.transactions, stats.executions);
+    done
 }
 
 impl fmt::Debug for BlockExecutor {

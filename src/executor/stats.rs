@@ -20,7 +20,8 @@ pub struct BlockStats<K> {
     /// nobody was called are among them.
     pub alone: u64,
     /// The width of the window at each commit, added up: divided by `transactions`, how far ahead of the commits the block was
-    /// executed on average. Commits of what was executed elsewhere count here, and not there.
+    /// executed on average. Commits of what was executed elsewhere count here, and not there. Zero of what was executed
+    /// sequentially.
     pub windows: u64,
     /// Read sets checked, at commit or early.
     pub validations: u64,
