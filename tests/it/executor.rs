@@ -3,7 +3,8 @@
 use crate::acts::*;
 use crate::unreadable::Unreadable;
 use cachekv::executor::{
-    BaseError, BlockExecutor, Cause, Commit, Config, Elsewhere, Options, RunAhead, Vm, execute_sequentially,
+    BaseError, BlockExecutor, CancelToken, Cause, Commit, Config, Elsewhere, Options, RunAhead, Vm,
+    execute_sequentially,
 };
 use cachekv::kv::{Error, KeyRange, KvRead, KvStore, MemSnapshot, MemStore, Op};
 use cachekv::multiversion::{NoMerge, TxIndex, TxView, ViewError};
@@ -128,6 +129,31 @@ fn what_is_known_to_be_long_is_shared_at_once_and_what_is_short_never() {
     assert_eq!(alone(50, Duration::MAX, Weighed(|index| Some(index % 10 == 9))), 0);
     assert_eq!(alone(50, Duration::from_nanos(1), Weighed(|_| Some(false))), 50);
     assert_eq!(alone(1, Duration::MAX, Weighed(|_| Some(true))), 1);
+}
+
+/// What one thread executes sequentially it would execute alone in any case; what is to be cancelled, timed or recorded is.
+#[test]
+fn one_thread_is_no_way_around_what_was_asked() {
+    let executor = BlockExecutor::new(1).unwrap();
+    let block: Vec<Act> = (0..50).map(|_| increment(1)).collect();
+    let execute = |options: Options<'_, Acts>| executor.execute_with(&base(&BASE), &block, &Acts, options);
+    let stats = execute(Options::default()).unwrap().stats;
+    assert_eq!((stats.alone, stats.executions, stats.frontier_executions, stats.windows), (50, 50, 50, 0));
+    let cancel = CancelToken::new();
+    cancel.cancel();
+    let cancelled = execute(Options { cancel: Some(cancel), ..Options::default() });
+    assert_eq!(cancelled.unwrap_err().cause, Cause::Cancelled);
+    let late = execute(Options { deadline: Some(Instant::now()), ..Options::default() });
+    assert_eq!(late.unwrap_err().cause, Cause::Deadline { waiting_for: None });
+    let recorded = execute(Options { record: true, ..Options::default() });
+    assert!(recorded.unwrap().stats.timeline.is_some());
+    let mut hooked = 0;
+    let mut count = |_: Commit<'_, Key, Value, Vec<Value>>| {
+        hooked += 1;
+        if hooked == 7 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let ended = execute(Options { on_commit: Some(&mut count), ..Options::default() }).unwrap();
+    assert_eq!((ended.committed, ended.stats.alone, hooked), (7, 7, 7));
 }
 
 /// A state that is told apart by who holds it.
