@@ -115,8 +115,7 @@ impl<K, V> IntoIterator for WriteBatch<K, V> {
 /// Sorts once, O(n log n) and O(n) when already sorted; of several operations on one key the last given stays.
 impl<K: Ord, V> FromIterator<(K, Op<V>)> for WriteBatch<K, V> {
     fn from_iter<I: IntoIterator<Item = (K, Op<V>)>>(ops: I) -> Self {
-        let mut ops: Vec<_> = ops.into_iter().collect();
-        ops.sort_by(|(a, _), (b, _)| a.cmp(b)); // stable: writes to one key stay in the order given
+        let mut ops = sorted(ops.into_iter().collect());
         ops.dedup_by(|later, earlier| {
             let same = later.0 == earlier.0;
             if same {
@@ -127,6 +126,25 @@ impl<K: Ord, V> FromIterator<(K, Op<V>)> for WriteBatch<K, V> {
         Self { ops }
     }
 }
+
+/// By key, and writes to one key in the order given. What is large is moved to its place once, and not at every step.
+fn sorted<K: Ord, V>(mut ops: Vec<(K, Op<V>)>) -> Vec<(K, Op<V>)> {
+    if size_of::<(K, Op<V>)>() <= LARGE {
+        ops.sort_by(|(a, _), (b, _)| a.cmp(b));
+        return ops;
+    }
+    let key = |at: &usize| ops.get(*at).map(|(key, _)| key);
+    let mut places: Vec<usize> = (0..ops.len()).collect();
+    places.sort_by(|a, b| key(a).cmp(&key(b)));
+    if places.is_sorted() {
+        return ops;
+    }
+    let mut ops: Vec<_> = ops.into_iter().map(Some).collect();
+    places.into_iter().filter_map(|at| ops.get_mut(at)?.take()).collect()
+}
+
+/// In bytes: about where moving an operation takes as long as comparing two keys by way of their places.
+const LARGE: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -141,6 +159,8 @@ mod tests {
         #[test]
         fn it_is_a_map_of_last_operations(ops in proptest::collection::vec((0..12u8, any::<Option<u8>>()), 0..40)) {
             let ops: Vec<_> = ops.into_iter().map(|(key, value)| (key, value.map_or(Op::Delete, Op::Put))).collect();
+            let large = ops.iter().map(|(key, op)| (*key, op.value().map_or(Op::Delete, |value| Op::Put([*value; LARGE]))));
+            let large: WriteBatch<_, _> = large.collect();
             let due: BTreeMap<_, _> = ops.iter().cloned().collect();
             let collected: WriteBatch<_, _> = ops.iter().cloned().collect();
             let mut one_by_one = WriteBatch::new();
@@ -152,6 +172,8 @@ mod tests {
             }
             prop_assert_eq!(&one_by_one, &collected);
             prop_assert!(collected.iter().eq(due.iter()));
+            let small = large.iter().map(|(key, op)| (*key, op.value().map(|value| value[0])));
+            prop_assert!(small.eq(due.iter().map(|(key, op)| (*key, op.value().copied()))));
             prop_assert_eq!((collected.len(), collected.is_empty()), (due.len(), due.is_empty()));
             prop_assert!((0..12).all(|key| collected.get(&key) == due.get(&key)));
             prop_assert!(collected.into_iter().eq(due));

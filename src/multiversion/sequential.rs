@@ -2,36 +2,44 @@
 
 use super::chain::Write;
 use crate::kv::{self, DynRead, Key, KeyRange, KvRead, Op, Value, WriteBatch};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 
-/// Every key read or written so far, with what it is now.
-type Known<K, V> = HashMap<K, Option<V>, foldhash::fast::RandomState>;
+/// Every key read or written so far.
+type Known<K, V> = HashMap<K, Now<V>, foldhash::fast::RandomState>;
+
+/// What a key is now.
+#[derive(Debug)]
+struct Now<V> {
+    value: Option<V>,
+    /// Whether a transaction has written it.
+    written: bool,
+}
 
 /// The state before the block, and what its transactions so far have written.
 #[derive(Debug)]
 pub(crate) struct SequentialState<K: Key, V: Value> {
     base: DynRead<K, V>,
-    /// For points: the base is read once a key.
+    /// The base is read once a key.
     known: Known<K, V>,
-    /// For ranges, and for the outcome.
-    written: BTreeMap<K, Op<V>>,
+    /// What was written, in order, once a transaction has walked a range: most blocks do without.
+    ordered: OnceCell<BTreeMap<K, Option<V>>>,
 }
 
 /// What one transaction reads of a [`SequentialState`].
 pub(crate) struct SequentialSource<'a, K: Key, V: Value> {
     base: &'a DynRead<K, V>,
     known: RefCell<&'a mut Known<K, V>>,
-    written: &'a BTreeMap<K, Op<V>>,
+    ordered: &'a OnceCell<BTreeMap<K, Option<V>>>,
 }
 
 impl<K: Key, V: Value> SequentialState<K, V> {
     pub(crate) fn new(base: DynRead<K, V>) -> Self {
-        Self { base, known: Known::default(), written: BTreeMap::new() }
+        Self { base, known: Known::default(), ordered: OnceCell::new() }
     }
 
     pub(crate) fn source(&mut self) -> SequentialSource<'_, K, V> {
-        SequentialSource { base: &self.base, known: RefCell::new(&mut self.known), written: &self.written }
+        SequentialSource { base: &self.base, known: RefCell::new(&mut self.known), ordered: &self.ordered }
     }
 
     /// The writes of a transaction that has finished, resolved.
@@ -47,41 +55,51 @@ impl<K: Key, V: Value> SequentialState<K, V> {
     /// Takes over resolved writes.
     pub(crate) fn apply(&mut self, writes: Vec<(K, Op<V>)>) {
         for (key, op) in writes {
-            self.known.insert(key.clone(), op.value().cloned());
-            self.written.insert(key, op);
+            let value = op.into_value();
+            if let Some(ordered) = self.ordered.get_mut() {
+                ordered.insert(key.clone(), value.clone());
+            }
+            self.known.insert(key, Now { value, written: true });
         }
     }
 
     /// Everything written, in key order.
     pub(crate) fn into_batch(self) -> WriteBatch<K, V> {
-        self.written.into_iter().collect()
+        let written = self.known.into_iter().filter(|(_, now)| now.written);
+        written.map(|(key, now)| (key, now.value.map_or(Op::Delete, Op::Put))).collect()
     }
 }
 
 impl<'a, K: Key, V: Value> SequentialSource<'a, K, V> {
     pub(super) fn get(&self, key: &K) -> Result<Option<V>, kv::Error> {
-        if let Some(known) = self.known.borrow().get(key) {
-            return Ok(known.clone());
+        if let Some(now) = self.known.borrow().get(key) {
+            return Ok(now.value.clone());
         }
         let value = self.base.get(key)?;
-        self.known.borrow_mut().insert(key.clone(), value.clone());
+        self.known.borrow_mut().insert(key.clone(), Now { value: value.clone(), written: false });
         Ok(value)
     }
 
     pub(super) fn contains(&self, key: &K) -> Result<bool, kv::Error> {
-        if let Some(known) = self.known.borrow().get(key) {
-            return Ok(known.is_some());
+        if let Some(now) = self.known.borrow().get(key) {
+            return Ok(now.value.is_some());
         }
         self.get(key).map(|value| value.is_some())
     }
 
-    /// The written keys in `range`, tombstones included.
+    /// The written keys in `range`, tombstones included. The first call of a block puts them in order.
     pub(super) fn written(
         &self,
         range: KeyRange<K>,
     ) -> impl DoubleEndedIterator<Item = (K, Option<V>)> + use<'a, K, V> {
-        let some = (!range.is_empty()).then(|| self.written.range(range));
-        some.into_iter().flatten().map(|(key, op)| (key.clone(), op.value().cloned()))
+        let some = (!range.is_empty()).then(|| self.ordered.get_or_init(|| self.in_order()).range(range));
+        some.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone()))
+    }
+
+    fn in_order(&self) -> BTreeMap<K, Option<V>> {
+        let known = self.known.borrow();
+        let written = known.iter().filter(|(_, now)| now.written);
+        written.map(|(key, now)| (key.clone(), now.value.clone())).collect()
     }
 
     pub(super) fn base(&self) -> &DynRead<K, V> {

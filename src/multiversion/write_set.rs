@@ -19,6 +19,8 @@ pub(crate) struct WriteSet<K: Ord + Clone, V: Clone, O: Clone> {
     writes: Writes<K, V, O>,
     /// Open savepoints, outermost first, each with the writes as they were: a copy costs O(1), see `small_map`.
     savepoints: Vec<(u64, Writes<K, V, O>)>,
+    /// Whether there ever was an operand.
+    merged: bool,
     /// Distinguishes savepoints that were open at the same depth one after the other.
     serial: u64,
     /// Operands that are no longer part of the writes (overwritten, or rolled back) and would, had the run been
@@ -28,7 +30,7 @@ pub(crate) struct WriteSet<K: Ord + Clone, V: Clone, O: Clone> {
 
 impl<K: Ord + Clone, V: Clone, O: Clone> Default for WriteSet<K, V, O> {
     fn default() -> Self {
-        Self { writes: Writes::default(), savepoints: Vec::new(), serial: 0, obligations: Vec::new() }
+        Self { writes: Writes::default(), savepoints: Vec::new(), merged: false, serial: 0, obligations: Vec::new() }
     }
 }
 
@@ -44,7 +46,9 @@ impl<K: Ord + Clone, V: Clone, O: Clone> WriteSet<K, V, O> {
 
     /// Writes a put or a delete over whatever was there.
     pub(crate) fn set(&mut self, key: K, write: Write<V, O>) {
-        if let Some(Write::Merge(operands)) = self.writes.get(&key) {
+        if self.merged
+            && let Some(Write::Merge(operands)) = self.writes.get(&key)
+        {
             self.obligations.push((key.clone(), operands.clone()));
         }
         self.writes.insert(key, write);
@@ -59,6 +63,7 @@ impl<K: Ord + Clone, V: Clone, O: Clone> WriteSet<K, V, O> {
 
     /// Adds an operand; `combine` may fold it into the one before.
     pub(crate) fn merge(&mut self, key: &K, operand: O, combine: impl FnOnce(&O, &O) -> Option<O>) {
+        self.merged = true;
         let mut operands = match self.writes.get(key) {
             Some(Write::Merge(operands)) => operands.clone(),
             _ => Operands::new(),
