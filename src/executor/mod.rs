@@ -20,6 +20,8 @@
 mod block;
 mod cancel;
 mod commit;
+#[cfg(all(target_os = "linux", not(any(kv_loom, kv_shuttle, kv_tsan))))]
+mod cores;
 mod effect;
 mod elsewhere;
 mod error;

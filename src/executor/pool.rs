@@ -3,6 +3,8 @@
 //! Where a checker has to know of its threads they are made for each call. The thread sanitizer sees the begin and end of a
 //! thread, and nothing of the waiting inside a pool, which is the standard library's and not instrumented.
 
+#[cfg(all(target_os = "linux", not(any(kv_loom, kv_shuttle, kv_tsan))))]
+use super::cores::Cores;
 #[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
 use std::num::NonZero;
 #[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
@@ -11,7 +13,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// The calling thread, and a pool of the others.
 #[derive(Debug)]
 #[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
-pub(super) struct Pool(Option<rayon::ThreadPool>);
+pub(super) struct Pool {
+    others: Option<rayon::ThreadPool>,
+    #[cfg(target_os = "linux")]
+    cores: Cores,
+}
 
 #[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
 impl Pool {
@@ -21,27 +27,51 @@ impl Pool {
             0 => std::thread::available_parallelism().map_or(1, NonZero::get),
             threads => threads,
         };
-        if threads == 1 {
-            return Ok(Self(None));
-        }
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads - 1);
-        Ok(Self(Some(pool.thread_name(|index| format!("cachekv-{index}")).build()?)))
+        #[cfg(target_os = "linux")]
+        let cores = Cores::default();
+        let others = if threads > 1 {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads - 1);
+            let pool = pool.thread_name(|index| format!("cachekv-{index}"));
+            #[cfg(target_os = "linux")]
+            let pool = {
+                let cores = cores.clone();
+                pool.start_handler(move |_| cores.enter())
+            };
+            Some(pool.build()?)
+        } else {
+            None
+        };
+        Ok(Self {
+            others,
+            #[cfg(target_os = "linux")]
+            cores,
+        })
     }
 
     pub(super) fn threads(&self) -> usize {
-        1 + self.0.as_ref().map_or(0, rayon::ThreadPool::current_num_threads)
+        1 + self.others.as_ref().map_or(0, rayon::ThreadPool::current_num_threads)
     }
 
     /// Runs `lead` on the calling thread, and `work` on each of the others once `lead` calls them. Returns when all have.
     pub(super) fn run(&self, lead: impl FnOnce(&dyn Fn()), work: impl Fn() + Sync) {
-        let Some(pool) = &self.0 else { return lead(&|| ()) };
-        let work = &work;
-        pool.in_place_scope(|scope| lead(&|| scope.spawn_broadcast(move |_, _| work())));
+        let Some(pool) = &self.others else { return lead(&|| ()) };
+        let called = &|| {
+            work();
+            #[cfg(target_os = "linux")]
+            self.cores.leave();
+        };
+        pool.in_place_scope(|scope| {
+            lead(&|| {
+                #[cfg(target_os = "linux")]
+                self.cores.keep_off_mine();
+                scope.spawn_broadcast(move |_, _| called());
+            });
+        });
     }
 
     /// Drops `what` on one of the others, sooner or later, and a panic in it is nothing; on this thread if there are none.
     pub(super) fn drop_elsewhere(&self, what: impl Send + 'static) {
-        match &self.0 {
+        match &self.others {
             Some(pool) => pool.spawn(|| drop(catch_unwind(AssertUnwindSafe(|| drop(what))))),
             None => drop(what),
         }

@@ -213,6 +213,44 @@ fn a_block_leaves_nothing_behind() {
     }
 }
 
+/// Where threads may run is changed for a block and no longer: of its caller and of who is called.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_block_leaves_threads_where_they_were() {
+    use rustix::thread::sched_getaffinity;
+    let cores = || sched_getaffinity(None).unwrap();
+    let mut config = Config::default();
+    (config.threads, config.shared_from) = (3, Duration::ZERO);
+    let executor = BlockExecutor::with_config(config).unwrap();
+    let slow = |key| {
+        act(move |view| {
+            let value = view.get(&key)?.unwrap_or(0);
+            std::thread::sleep(Duration::from_millis(1)); // long enough for the others to fall asleep
+            view.set(key, value + 1);
+            Ok(vec![value])
+        })
+    };
+    let own = cores();
+    for _ in 0..3 {
+        executor.execute(&base(&BASE), &(0..20).map(|_| slow(1)).collect::<Vec<_>>(), &Acts).unwrap();
+        assert_eq!(cores(), own);
+        // None of them is taken for good: a pool asked for its threads' cores gives them all.
+        let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        for thread in threads {
+            let name = std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+            if name.starts_with("cachekv-") {
+                let late = Instant::now() + Duration::from_secs(60);
+                let id = rustix::thread::Pid::from_raw(thread.file_name().to_str().unwrap().parse().unwrap());
+                // Of other tests' blocks, too, which end; a thread that has ended is nowhere.
+                while sched_getaffinity(id).is_ok_and(|cores| cores != own) {
+                    assert!(Instant::now() < late, "{name} may not run where it might");
+                    std::thread::yield_now();
+                }
+            }
+        }
+    }
+}
+
 /// The window is told: it never is empty, and fixed it is as wide as it was given.
 #[test]
 fn the_width_of_the_window_is_told() {
