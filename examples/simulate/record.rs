@@ -71,9 +71,10 @@ impl Grid {
     }
 }
 
+/// One that takes no short cut: what it does is what is simulated.
 pub fn executor(threads: usize, window: RunAhead) -> BlockExecutor {
     let mut config = Config::default();
-    (config.threads, config.window) = (threads, window);
+    (config.threads, config.window, config.shared_from) = (threads, window, Duration::ZERO);
     BlockExecutor::with_config(config).expect("threads")
 }
 
