@@ -2,8 +2,6 @@
 
 use super::cancel::CancelToken;
 use super::commit::Committed;
-#[cfg(all(target_os = "linux", not(any(kv_loom, kv_shuttle, kv_tsan))))]
-use super::cores::Here;
 use super::elsewhere::Elsewhere;
 use super::error::{BaseError, Cause, panic_message};
 use super::job::{Job, Run};
@@ -127,7 +125,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         }
         let began = Instant::now();
         #[cfg(all(target_os = "linux", not(any(kv_loom, kv_shuttle, kv_tsan))))]
-        let _here = Here::stay();
+        let _here = super::cores::Here::stay();
         job.signals.parking.wait(job.deadline, || job.is_idle());
         self.tally.woke(began);
     }
