@@ -121,7 +121,7 @@ pub(super) fn worker(work: &Work) -> thread::JoinHandle<()> {
 
 /// What the block came to, every worker having left.
 pub(super) fn conclude(work: Work) -> Came {
-    Arc::into_inner(work).unwrap().conclude(Instant::now(), None, &Pool::new(1).unwrap()).into()
+    Arc::into_inner(work).unwrap().conclude(Instant::now(), None, &Pool::new(1, false).unwrap()).into()
 }
 
 pub(super) fn sequentially(block: Block) -> Came {

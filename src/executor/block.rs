@@ -4,6 +4,7 @@ use super::cancel::CancelToken;
 use super::elsewhere::Elsewhere;
 use super::error::{BlockResult, Cause, failed, panic_message};
 use super::job::Job;
+use super::output::BlockOutput;
 use super::pace::{Known, Pace};
 use super::pool::Pool;
 use super::sequential::execute_sequentially;
@@ -29,11 +30,16 @@ pub struct Config {
     pub window: RunAhead,
     /// From which mean time of an execution the threads share a block. Below it the calling thread executes it alone: to share
     /// so short a transaction takes longer than to execute it. It begins alone and times its first executions, then every
-    /// eighth, until sixteen, or two long ones, say enough; or one, if it or the block before took very long. What the machine
-    /// [knows](Vm::is_long) goes first. What is for one thread from the begin, a block of short transactions, of one, or of an
-    /// executor of one thread, is executed [sequentially](execute_sequentially), unless it can be cancelled, has a deadline, is
-    /// recorded or executed elsewhere in part. Zero: all threads work from a block's begin, and none of this.
+    /// eighth, until sixteen, or two long ones, say enough; or one, if it took very long, or long and the block before did, too. What the
+    /// machine [knows](Vm::is_long) goes first. What is for one thread from the begin, a block known to be of short transactions, of
+    /// one, or of an executor of one thread, is executed [sequentially](execute_sequentially), if it is not watched: by a hook, a
+    /// deadline or a way to cancel it, by timing or recording; nor executed elsewhere in part. If that fails, it is executed again as
+    /// others are, for the prefix that an error comes with. Zero: all threads work from a block's begin, and none of this.
     pub shared_from: Duration,
+    /// Whether, on Linux, threads are kept on cores of their own for a block: the pool's off the core that they are called from, and
+    /// who sleeps, the calling thread included, on the one it fell asleep on. By their affinity, which is then set to what it was;
+    /// what somebody else sets it to meanwhile, or adds to the process' cores, is lost on them. Elsewhere of no effect.
+    pub cores_apart: bool,
     /// Whether to measure the time spent in each phase; costs two clock readings a phase and transaction.
     pub time_phases: bool,
 }
@@ -45,6 +51,7 @@ impl Default for Config {
             run_ahead: 32,
             window: RunAhead::Adaptive,
             shared_from: Duration::from_nanos(1_500),
+            cores_apart: true,
             time_phases: false,
         }
     }
@@ -52,8 +59,10 @@ impl Default for Config {
 
 /// Executes blocks of transactions in parallel, with the result of executing them one after the other.
 ///
-/// On Linux its threads are kept off the calling thread's core for as long as a block lasts, and a worker that sleeps wakes on the core
-/// it fell asleep on: by their affinity, which is put back. A thread that a transaction starts meanwhile inherits it.
+/// On Linux its threads are kept off the calling thread's core for as long as a block lasts ([`Config::cores_apart`]); a thread that a
+/// transaction starts meanwhile inherits that, and counts one core less. What a block leaves behind, the versions of every key that it
+/// touched, is dropped by one of the threads after the block has been returned: the `Drop` of keys and values runs there, and the next
+/// block may wait for it. The snapshot is not held by then.
 ///
 /// ```
 /// use cachekv::executor::{BlockExecutor, Vm};
@@ -138,7 +147,7 @@ impl BlockExecutor {
     /// # Errors
     /// If the operating system gives no threads.
     pub fn with_config(config: Config) -> Result<Self, rayon::ThreadPoolBuildError> {
-        let pool = Pool::new(config.threads)?;
+        let pool = Pool::new(config.threads, config.cores_apart)?;
         Ok(Self { config, pool, busy: TriedMutex::new(()), pace: AtomicU64::new(0) })
     }
 
@@ -186,11 +195,13 @@ impl BlockExecutor {
         S: KvRead<Key = V::Key, Value = V::Value>,
         V: Vm,
     {
-        let known = Known::of((0..TxIndex::MAX).zip(block).map(|(index, transaction)| vm.is_long(index, transaction)));
-        if self.is_for_one(block.len(), known, &options) {
-            return alone::<V>(execute_sequentially(snapshot, block, vm, options.on_commit));
-        }
         let began = Instant::now();
+        let known = self.known(block, vm, &options);
+        if self.is_for_one(block.len(), known, &options)
+            && let Ok(done) = execute_sequentially(snapshot, block, vm, None)
+        {
+            return Ok(alone::<V>(done));
+        }
         let job = match Job::new(&self.config, self.threads(), snapshot, block, vm, options) {
             Ok(job) => job,
             Err(cause) => return Err(failed(cause)),
@@ -199,27 +210,36 @@ impl BlockExecutor {
         job.conclude(began, ran.err().map(|error| Cause::Threads(error.to_string())), &self.pool)
     }
 
+    /// What `vm` knows of the transactions of `block`, where that decides anything.
+    fn known<V: Vm>(&self, block: &[V::Transaction], vm: &V, options: &Options<'_, V>) -> Known {
+        let decides = self.threads() > 1 && options.elsewhere.is_none() && !self.config.shared_from.is_zero();
+        if !decides || TxIndex::try_from(block.len()).is_err() {
+            return Known::Nothing;
+        }
+        Known::of((0..).zip(block).map(|(index, transaction)| vm.is_long(index, transaction)))
+    }
+
     /// Whether a block of `len` transactions is for the calling thread alone, from its first to its last, and nothing is asked of
     /// it that would have to be looked at meanwhile.
     fn is_for_one<V: Vm>(&self, len: usize, known: Known, options: &Options<'_, V>) -> bool {
-        let Options { on_commit: _, hints: _, cancel, deadline, elsewhere, record } = options;
-        let is_watched =
-            cancel.is_some() || deadline.is_some() || elsewhere.is_some() || *record || self.config.time_phases;
+        let Options { on_commit, hints: _, cancel, deadline, elsewhere, record } = options;
+        let is_watched = on_commit.is_some() || cancel.is_some() || deadline.is_some() || *record;
         let is_alone = self.threads() == 1 || len <= 1 || known == Known::Short;
-        is_alone && !is_watched && !self.config.shared_from.is_zero()
+        let may_be = elsewhere.is_none() && !self.config.time_phases && !self.config.shared_from.is_zero();
+        is_alone && may_be && !is_watched
     }
 
     /// Runs a worker on this thread, and on every thread of the pool once this one calls them; of a new pool if that is taken.
     ///
-    /// A worker never waits for another transaction inside the pool, and the pool has no work but one worker a thread:
-    /// what user code hands to rayon runs on the thread that handed it, and nobody steals a worker.
+    /// A worker never waits for another transaction inside the pool, and the pool has no work but one worker a thread, and to drop what
+    /// the last block left: what user code hands to rayon runs on the thread that handed it, and nobody steals a worker.
     fn on_pool<V: Vm>(&self, job: &Job<'_, '_, V>, known: Known) -> Result<(), rayon::ThreadPoolBuildError> {
         let own;
         let one = self.busy.try_lock();
         let pool = match &one {
             Some(_) => &self.pool,
             None => {
-                own = Pool::new(self.config.threads)?;
+                own = Pool::new(self.threads(), self.config.cores_apart)?;
                 &own
             }
         };
@@ -231,15 +251,14 @@ impl BlockExecutor {
 }
 
 /// What was executed sequentially, as what one thread has executed.
-fn alone<V: Vm>(mut done: BlockResult<V>) -> BlockResult<V> {
-    let output = match &mut done {
-        Ok(output) => output,
-        Err(error) => &mut error.committed,
-    };
-    let stats = &mut output.stats;
+fn alone<V: Vm>(mut done: Done<V>) -> Done<V> {
+    let stats = &mut done.stats;
     (stats.alone, stats.frontier_executions) = (stats.transactions, stats.executions);
     done
 }
+
+/// What a block came to.
+type Done<V> = BlockOutput<<V as Vm>::Key, <V as Vm>::Value, <V as Vm>::Output>;
 
 impl fmt::Debug for BlockExecutor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

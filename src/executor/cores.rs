@@ -2,11 +2,11 @@
 //!
 //! Linux wakes a thread on an idle core if it finds one. A core of a virtual machine that has nothing to do goes back to its host,
 //! and then counts as taken, not as idle: the thread is woken on the core of its caller, who goes on working, and the two share it
-//! for milliseconds, while the other core stays asleep. So while a block is on it, a pool's threads are kept off the core that the
-//! block was given on; and a worker that sleeps wakes where it fell asleep. Who may not be moved, or knows no other core, stays
-//! where the system puts him.
+//! for milliseconds, while the other core stays asleep. So while a block is on it, a pool's threads are kept off the core that they
+//! were called from; and a worker that sleeps wakes where it fell asleep, unless another does so there. Who may not be moved, or has
+//! fewer cores than threads, stays where the system puts him; so do threads of a pool that are called before they have started.
 
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 /// The threads of a pool, each with the cores that it may run on in truth while it is kept off one.
@@ -22,11 +22,13 @@ impl Cores {
     /// Keeps the pool's threads off the core of the caller, who is about to call them.
     pub(super) fn keep_off_mine(&self) {
         let mine = sched_getcpu();
-        for (thread, own) in self.0.lock().iter_mut() {
-            let Ok(cores) = sched_getaffinity(Some(*thread)) else { continue };
+        let mut threads = self.0.lock();
+        let enough = u32::try_from(threads.len()).unwrap_or(u32::MAX);
+        for (thread, own) in threads.iter_mut() {
+            let Ok(cores) = sched_getaffinity(Some(*thread)) else { continue }; // also where there are more than a set holds
             let mut others = cores;
             others.unset(mine);
-            if cores.is_set(mine) && others.count() > 0 && sched_setaffinity(Some(*thread), &others).is_ok() {
+            if cores.is_set(mine) && others.count() >= enough && sched_setaffinity(Some(*thread), &others).is_ok() {
                 own.get_or_insert(cores);
             }
         }
@@ -40,22 +42,37 @@ impl Cores {
     }
 }
 
+/// On which cores threads of this process sleep that will wake there. Relaxed: a hint, and no data.
+static SLEPT_ON: [AtomicU64; CpuSet::MAX_CPU / 64] = [const { AtomicU64::new(0) }; CpuSet::MAX_CPU / 64];
+
 /// Until it is dropped, the calling thread wakes on the core that it is on now.
 #[derive(Debug)]
-pub(super) struct Here(Option<CpuSet>);
+pub(super) struct Here {
+    core: usize,
+    own: CpuSet,
+}
 
 impl Here {
-    pub(super) fn stay() -> Self {
-        let mut here = CpuSet::new();
-        here.set(sched_getcpu());
-        let own = sched_getaffinity(None).ok();
-        Self(own.filter(|_| sched_setaffinity(None, &here).is_ok()))
+    /// `None` if it may wake anywhere: another sleeps here, or the system does not let it.
+    pub(super) fn stay() -> Option<Self> {
+        let (core, own) = (sched_getcpu(), sched_getaffinity(None).ok()?);
+        let (slept_on, bit) = (SLEPT_ON.get(core / 64)?, 1 << (core % 64));
+        if slept_on.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
+            return None;
+        }
+        let here = Self { core, own };
+        let mut only = CpuSet::new();
+        only.set(core);
+        sched_setaffinity(None, &only).ok().map(|()| here)
     }
 }
 
 impl Drop for Here {
     fn drop(&mut self) {
-        self.0.as_ref().inspect(|own| may_run_on(own));
+        may_run_on(&self.own);
+        if let Some(slept_on) = SLEPT_ON.get(self.core / 64) {
+            slept_on.fetch_and(!(1 << (self.core % 64)), Ordering::Relaxed);
+        }
     }
 }
 
@@ -70,6 +87,18 @@ mod tests {
     use std::sync::mpsc::channel;
     use std::thread;
 
+    /// That nobody else sleeps on the core that is asked for.
+    static ONE: Mutex<()> = Mutex::new(());
+
+    fn here() -> Here {
+        loop {
+            if let Some(here) = Here::stay() {
+                return here;
+            }
+            thread::yield_now(); // another test's block
+        }
+    }
+
     /// The cores of the calling thread, if there are two: else there is nothing to choose.
     fn two_cores() -> Option<CpuSet> {
         let cores = sched_getaffinity(None).unwrap();
@@ -82,6 +111,7 @@ mod tests {
 
     #[test]
     fn a_called_thread_is_kept_off_its_callers_core_until_it_leaves() {
+        let _one = ONE.lock();
         let Some(all) = two_cores() else { return };
         let cores = Cores::default();
         let ((entered, thread), (call, called), (asleep, wakes)) = (channel(), channel(), channel());
@@ -98,7 +128,7 @@ mod tests {
             });
             let thread = thread.recv().unwrap();
             // Called twice, as of a block whose threads had not yet left when the next one called them.
-            let mine = Here::stay(); // so that it is one core that both are kept off
+            let mine = here(); // so that it is one core that both are kept off
             cores.keep_off_mine();
             cores.keep_off_mine();
             let core = (0..CpuSet::MAX_CPU).find(|core| sched_getaffinity(None).unwrap().is_set(*core)).unwrap();
@@ -114,9 +144,10 @@ mod tests {
 
     #[test]
     fn who_has_one_core_stays_on_it() {
+        let _one = ONE.lock();
         let Some(all) = two_cores() else { return };
         let cores = Cores::default();
-        let one = Here::stay();
+        let one = here();
         cores.enter();
         cores.keep_off_mine();
         assert_eq!(sched_getaffinity(None).unwrap().count(), 1);
@@ -127,10 +158,23 @@ mod tests {
 
     #[test]
     fn who_slept_may_run_where_he_might() {
+        let _one = ONE.lock();
         let Some(all) = two_cores() else { return };
-        let here = Here::stay();
+        let here = here();
         assert_eq!(sched_getaffinity(None).unwrap().count(), 1);
         drop(here);
         assert_eq!(sched_getaffinity(None).unwrap(), all);
+    }
+
+    #[test]
+    fn of_two_who_sleep_on_a_core_one_wakes_there() {
+        let _one = ONE.lock();
+        let Some(all) = two_cores() else { return };
+        let first = here();
+        assert!(Here::stay().is_none(), "it is on that core, and may not leave it");
+        let core = first.core;
+        drop(first);
+        assert_eq!(sched_getaffinity(None).unwrap(), all);
+        assert_eq!(SLEPT_ON[core / 64].load(Ordering::Relaxed) & (1 << (core % 64)), 0);
     }
 }

@@ -34,6 +34,11 @@ impl<K: Ord, V> Gathering<K, V> {
         self.whole.store(true, Ordering::Release);
     }
 
+    /// Nothing will come of it.
+    pub(super) fn fail(&self, message: String) {
+        self.parts.lock().panicked = Some(message);
+    }
+
     /// Whether it may be gathered while others do the same.
     pub(super) fn has_begun(&self) -> bool {
         self.whole.load(Ordering::Acquire)
@@ -49,7 +54,7 @@ impl<K: Ord, V> Gathering<K, V> {
             match catch_unwind(AssertUnwindSafe(|| outcome(lane))) {
                 Ok(part) if part.is_empty() => {}
                 Ok(part) => self.parts.lock().there.push(part),
-                Err(payload) => self.parts.lock().panicked = Some(panic_message(payload)),
+                Err(payload) => self.fail(panic_message(payload)),
             }
         }
     }

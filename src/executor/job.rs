@@ -33,6 +33,9 @@ pub(super) struct Job<'o, 'b, V: Vm> {
     pub(super) deadline: Option<Instant>,
     pub(super) elsewhere: Option<Elsewhere<V::Key, V::Value, Operand<V>>>,
     pub(super) time_phases: bool,
+    /// See [`Config::cores_apart`]; of no meaning but on Linux.
+    #[cfg_attr(any(not(target_os = "linux"), kv_loom, kv_shuttle, kv_tsan), expect(dead_code, reason = "see above"))]
+    pub(super) cores_apart: bool,
     /// When recording began, if it is asked for.
     pub(super) record: Option<Instant>,
     pub(super) tally: Mutex<Tally<V::Key>>,
@@ -112,6 +115,7 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
             deadline,
             elsewhere,
             time_phases: config.time_phases,
+            cores_apart: config.cores_apart,
             record,
             tally: Mutex::new(Tally::new(record)),
             gathering: Gathering::new(),
@@ -179,8 +183,11 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
 
     /// Every transaction is committed: what they wrote can be gathered, once its chains know what their operands come to.
     pub(super) fn complete(&self, state: &mut Committed<'_, V>) {
-        self.store.settle_rest(std::mem::replace(&mut state.settlement, Settlement::at_once()));
-        self.gathering.begin();
+        let settlement = std::mem::replace(&mut state.settlement, Settlement::at_once());
+        match catch_unwind(AssertUnwindSafe(|| self.store.settle_rest(settlement))) {
+            Ok(()) => self.gathering.begin(),
+            Err(payload) => self.gathering.fail(panic_message(payload)), // the drop of an operand
+        }
     }
 
     /// Gathers a part of what the block came to, if it is complete. By each worker that leaves.
@@ -190,7 +197,8 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         }
     }
 
-    /// What the block came to, once every worker has left. What it leaves behind is dropped on `pool`, if that was called at all.
+    /// What the block came to, once every worker has left. What it leaves behind is dropped on `pool`, unless the calling thread
+    /// executed all of it alone.
     pub(super) fn conclude(self, began: Instant, no_threads: Option<Cause<V::Error>>, pool: &Pool) -> BlockResult<V> {
         if let Some(cancel) = &self.cancel {
             cancel.detach(&self.signals);

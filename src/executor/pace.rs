@@ -43,10 +43,11 @@ impl Known {
         for is_long in transactions {
             *is_long.map_or(&mut unknown, |is_long| if is_long { &mut long } else { &mut short }) += 1_u64;
         }
-        match long.saturating_mul(OUTWEIGHED) > short {
-            true => Self::Long,
-            false if unknown == 0 => Self::Short,
-            false => Self::Nothing,
+        let long = long.saturating_mul(OUTWEIGHED);
+        match unknown {
+            0 if long <= short => Self::Short,
+            _ if long > short + unknown => Self::Long,
+            _ => Self::Nothing,
         }
     }
 }
@@ -152,6 +153,8 @@ mod tests {
         assert_eq!(known(&[(100, Some(false)), (10, Some(true))]), Known::Short);
         assert_eq!(known(&[(100, Some(false)), (11, Some(true))]), Known::Long);
         assert_eq!(known(&[(100, Some(false)), (1, None)]), Known::Nothing);
+        assert_eq!(known(&[(100, None), (10, Some(true))]), Known::Nothing);
+        assert_eq!(known(&[(100, None), (11, Some(true))]), Known::Long);
         assert!(Pace::new(LIMIT, 0, Known::Long).is_worth_company());
         let mut short = Pace::new(LIMIT, 100_000, Known::Short);
         (0..100).for_each(|_| short.timed(Duration::from_millis(1)));

@@ -6,6 +6,8 @@
 #[cfg(all(target_os = "linux", not(any(kv_loom, kv_shuttle, kv_tsan))))]
 use super::cores::Cores;
 #[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
+use crate::sync::{Arc, AtomicBool, Ordering};
+#[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
 use std::num::NonZero;
 #[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,14 +17,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 #[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
 pub(super) struct Pool {
     others: Option<rayon::ThreadPool>,
+    /// Whether what one block has left waits to be dropped.
+    remains: Arc<AtomicBool>,
     #[cfg(target_os = "linux")]
     cores: Cores,
 }
 
 #[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
 impl Pool {
-    /// `threads` of them with the caller, 0 for as many as the machine has.
-    pub(super) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+    /// `threads` of them with the caller, 0 for as many as the machine has; on cores `apart` while they are called.
+    pub(super) fn new(threads: usize, apart: bool) -> Result<Self, rayon::ThreadPoolBuildError> {
         let threads = match threads {
             0 => std::thread::available_parallelism().map_or(1, NonZero::get),
             threads => threads,
@@ -35,14 +39,21 @@ impl Pool {
             #[cfg(target_os = "linux")]
             let pool = {
                 let cores = cores.clone();
-                pool.start_handler(move |_| cores.enter())
+                pool.start_handler(move |_| {
+                    if apart {
+                        cores.enter()
+                    }
+                })
             };
             Some(pool.build()?)
         } else {
             None
         };
+        #[cfg(not(target_os = "linux"))]
+        let _ = apart;
         Ok(Self {
             others,
+            remains: Arc::new(AtomicBool::new(false)),
             #[cfg(target_os = "linux")]
             cores,
         })
@@ -69,11 +80,18 @@ impl Pool {
         });
     }
 
-    /// Drops `what` on one of the others, sooner or later, and a panic in it is nothing; on this thread if there are none.
+    /// Drops `what` on one of the others when it comes to it, and a panic in that is nothing; on this thread if there are none, or if
+    /// what was left before still waits: a pool may be taken for long. Relaxed: it counts, and hands on no data.
     pub(super) fn drop_elsewhere(&self, what: impl Send + 'static) {
         match &self.others {
-            Some(pool) => pool.spawn(|| drop(catch_unwind(AssertUnwindSafe(|| drop(what))))),
-            None => drop(what),
+            Some(pool) if !self.remains.swap(true, Ordering::Relaxed) => {
+                let remains = Arc::clone(&self.remains);
+                pool.spawn(move || {
+                    drop(catch_unwind(AssertUnwindSafe(|| drop(what))));
+                    remains.store(false, Ordering::Relaxed);
+                });
+            }
+            _ => drop(what),
         }
     }
 }
@@ -86,7 +104,7 @@ pub(super) struct Pool(usize);
 #[cfg(any(kv_loom, kv_shuttle, kv_tsan))]
 impl Pool {
     #[expect(clippy::unnecessary_wraps, reason = "the real one can fail")]
-    pub(super) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+    pub(super) fn new(threads: usize, _apart: bool) -> Result<Self, rayon::ThreadPoolBuildError> {
         Ok(Self(threads.max(1)))
     }
 

@@ -44,8 +44,8 @@ pub trait Vm: Sync {
     ) -> Result<Self::Output, Self::Error>;
 
     /// Whether `transaction`, at its place in the block, takes long, that is more than some microseconds, if that is known
-    /// beforehand. Asked once a block, and the answers decide nothing but whether threads are called to share it: a block of
-    /// nearly only short ones is done sooner by one. Where nothing is known, as by default, executions are timed.
+    /// beforehand. Asked for each transaction of a block before its first, and the answers decide nothing but who executes it: a block of
+    /// nearly only short ones is done sooner by one thread. Where nothing is known, as by default, executions are timed.
     fn is_long(&self, index: TxIndex, transaction: &Self::Transaction) -> Option<bool> {
         let _ = (index, transaction);
         None

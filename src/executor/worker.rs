@@ -125,7 +125,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         }
         let began = Instant::now();
         #[cfg(all(target_os = "linux", not(any(kv_loom, kv_shuttle, kv_tsan))))]
-        let _here = super::cores::Here::stay();
+        let _here = job.cores_apart.then(super::cores::Here::stay);
         job.signals.parking.wait(job.deadline, || job.is_idle());
         self.tally.woke(began);
     }

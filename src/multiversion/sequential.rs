@@ -2,7 +2,8 @@
 
 use super::chain::Write;
 use crate::kv::{self, DynRead, Key, KeyRange, KvRead, Op, Value, WriteBatch};
-use std::cell::{OnceCell, RefCell};
+use crate::sync::OnceLock;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
 /// Every key read or written so far.
@@ -17,25 +18,25 @@ struct Now<V> {
 }
 
 /// The state before the block, and what its transactions so far have written.
-#[derive(Debug)]
 pub(crate) struct SequentialState<K: Key, V: Value> {
     base: DynRead<K, V>,
     /// The base is read once a key.
     known: Known<K, V>,
-    /// What was written, in order, once a transaction has walked a range: most blocks do without.
-    ordered: OnceCell<BTreeMap<K, Option<V>>>,
+    /// What was written, in order, once a transaction has walked a range: most blocks do without. Set by the thread that executes the
+    /// block; a lock of its kind only because a view may be sent to another thread.
+    ordered: OnceLock<BTreeMap<K, Option<V>>>,
 }
 
 /// What one transaction reads of a [`SequentialState`].
 pub(crate) struct SequentialSource<'a, K: Key, V: Value> {
     base: &'a DynRead<K, V>,
     known: RefCell<&'a mut Known<K, V>>,
-    ordered: &'a OnceCell<BTreeMap<K, Option<V>>>,
+    ordered: &'a OnceLock<BTreeMap<K, Option<V>>>,
 }
 
 impl<K: Key, V: Value> SequentialState<K, V> {
     pub(crate) fn new(base: DynRead<K, V>) -> Self {
-        Self { base, known: Known::default(), ordered: OnceCell::new() }
+        Self { base, known: Known::default(), ordered: OnceLock::new() }
     }
 
     pub(crate) fn source(&mut self) -> SequentialSource<'_, K, V> {
@@ -92,7 +93,10 @@ impl<'a, K: Key, V: Value> SequentialSource<'a, K, V> {
         &self,
         range: KeyRange<K>,
     ) -> impl DoubleEndedIterator<Item = (K, Option<V>)> + use<'a, K, V> {
-        let some = (!range.is_empty()).then(|| self.ordered.get_or_init(|| self.in_order()).range(range));
+        if self.ordered.get().is_none() {
+            drop(self.ordered.set(self.in_order())); // the first: a block is executed by one thread
+        }
+        let some = self.ordered.get().filter(|_| !range.is_empty()).map(|ordered| ordered.range(range));
         some.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone()))
     }
 

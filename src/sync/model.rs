@@ -227,6 +227,9 @@ impl<T> OnceLock<T> {
     pub(crate) fn get(&self) -> Option<&T> {
         self.there.load(Ordering::Acquire).then(|| self.value.get()).flatten()
     }
+    pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
+        self.value.get_mut()
+    }
     pub(crate) fn set(&self, value: T) -> Result<(), T> {
         let set = self.value.set(value);
         self.there.swap(true, Ordering::AcqRel);

@@ -154,6 +154,11 @@ fn one_thread_is_no_way_around_what_was_asked() {
     };
     let ended = execute(Options { on_commit: Some(&mut count), ..Options::default() }).unwrap();
     assert_eq!((ended.committed, ended.stats.alone, hooked), (7, 7, 7));
+    // What fails comes with its prefix.
+    let mut block = block;
+    block[5] = act(|_| panic!("in the sixth"));
+    let failed = executor.execute(&base(&BASE), &block, &Acts).unwrap_err();
+    assert_eq!((failed.committed.committed, failed.committed.batch.get(&1)), (5, Some(&Op::Put(15))));
 }
 
 /// A state that is told apart by who holds it.
