@@ -3,7 +3,7 @@
 //! # Before using
 //!
 //! * The state is ordered keys and values in memory or in an embedded store; the speculative versions of a block are in
-//!   memory until the block ends.
+//!   memory until the block ends, and are dropped after it.
 //! * Transactions have to be deterministic. They may be executed several times, on answers that no serial order gives;
 //!   only the last execution counts.
 //! * `K` is `Ord + Hash + Clone`, `V` is `Clone + PartialEq`, both `Debug + Send + Sync + 'static`. Make them cheap to
