@@ -73,6 +73,7 @@ mod executor;
 mod executor_brittle;
 /// Calling the executor: nested, at once, with a switch and a deadline.
 mod executor_calls;
+mod executor_company;
 /// Transactions that are executed elsewhere.
 mod executor_elsewhere;
 /// Hostile transactions.

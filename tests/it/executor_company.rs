@@ -1,0 +1,206 @@
+//! Who executes a block: the calling thread alone, or others beside it; and what they leave behind.
+
+use crate::acts::*;
+use cachekv::executor::{BlockExecutor, CancelToken, Cause, Commit, Config, Elsewhere, Options, Vm};
+use cachekv::kv::{Error, KeyRange, KvRead, KvStore, MemSnapshot, MemStore, Op};
+use cachekv::multiversion::{NoMerge, TxIndex, TxView, ViewError};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const BASE: [(Key, Value); 3] = [(1, 10), (2, 20), (3, 30)];
+
+fn increment(key: Key) -> Act {
+    act(move |view| {
+        let value = view.get(&key)?.unwrap_or(0);
+        view.set(key, value + 1);
+        Ok(vec![value])
+    })
+}
+
+/// Transactions that are not worth sharing are executed by the calling thread, to the last; what is executed elsewhere, or
+/// worth sharing from the begin, calls the others at once.
+#[test]
+fn what_is_not_worth_sharing_is_executed_alone() {
+    let block: Vec<Act> = (0..50).map(|_| increment(1)).collect();
+    let stats = |shared_from, options: Options<'_, Acts>| {
+        let mut config = Config::default();
+        (config.threads, config.shared_from) = (4, shared_from);
+        let executor = BlockExecutor::with_config(config).unwrap();
+        executor.execute_with(&base(&BASE), &block, &Acts, options).unwrap().stats
+    };
+    let never = stats(Duration::MAX, Options::default());
+    assert_eq!((never.alone, never.executions, never.frontier_executions), (50, 50, 50));
+    assert_eq!(stats(Duration::ZERO, Options::default()).alone, 0);
+    let elsewhere = Elsewhere::new([(0, Vec::new())]); // it owes nothing
+    assert_eq!(stats(Duration::MAX, Options { elsewhere: Some(elsewhere), ..Options::default() }).alone, 0);
+}
+
+/// A block begins alone until one execution says enough, and so does the next: it may be of another kind.
+#[test]
+fn others_are_called_once_an_execution_proves_worth_it() {
+    let mut config = Config::default();
+    (config.threads, config.shared_from) = (2, Duration::from_nanos(1)); // every execution is long beside that
+    let executor = BlockExecutor::with_config(config).unwrap();
+    let block: Vec<Act> = (0..50).map(|_| increment(1)).collect();
+    let alone = || executor.execute(&base(&BASE), &block, &Acts).unwrap().stats.alone;
+    assert_eq!((alone(), alone()), (1, 1));
+}
+
+/// Acts of which it is known whether they are long.
+struct Weighed(fn(TxIndex) -> Option<bool>);
+impl Vm for Weighed {
+    type Key = Key;
+    type Value = Value;
+    type Merge = Balance;
+    type Transaction = Act;
+    type Output = Vec<Value>;
+    type Error = Failure;
+    fn execute(&self, act: &Act, view: &View<'_>) -> Answer {
+        act(view)
+    }
+    fn is_long(&self, index: TxIndex, _: &Act) -> Option<bool> {
+        (self.0)(index)
+    }
+}
+
+/// What the machine knows of its transactions decides, whatever they take: of one transaction in ten that is long, of none, and of
+/// a single one, to which nobody could help.
+#[test]
+fn what_is_known_to_be_long_is_shared_at_once_and_what_is_short_never() {
+    let alone = |len, shared_from, weighed| {
+        let mut config = Config::default();
+        (config.threads, config.shared_from) = (2, shared_from);
+        let block: Vec<Act> = (0..len).map(|_| increment(1)).collect();
+        let executor = BlockExecutor::with_config(config).unwrap();
+        executor.execute(&base(&BASE), &block, &weighed).unwrap().stats.alone
+    };
+    assert_eq!(alone(50, Duration::MAX, Weighed(|index| Some(index % 10 == 9))), 0);
+    assert_eq!(alone(50, Duration::from_nanos(1), Weighed(|_| Some(false))), 50);
+    assert_eq!(alone(1, Duration::MAX, Weighed(|_| Some(true))), 1);
+}
+
+/// What one thread executes sequentially it would execute alone in any case; what is to be cancelled, timed or recorded is.
+#[test]
+fn one_thread_is_no_way_around_what_was_asked() {
+    let executor = BlockExecutor::new(1).unwrap();
+    let block: Vec<Act> = (0..50).map(|_| increment(1)).collect();
+    let execute = |options: Options<'_, Acts>| executor.execute_with(&base(&BASE), &block, &Acts, options);
+    let stats = execute(Options::default()).unwrap().stats;
+    assert_eq!((stats.alone, stats.executions, stats.frontier_executions, stats.windows), (50, 50, 50, 0));
+    let cancel = CancelToken::new();
+    cancel.cancel();
+    let cancelled = execute(Options { cancel: Some(cancel), ..Options::default() });
+    assert_eq!(cancelled.unwrap_err().cause, Cause::Cancelled);
+    let late = execute(Options { deadline: Some(Instant::now()), ..Options::default() });
+    assert_eq!(late.unwrap_err().cause, Cause::Deadline { waiting_for: None });
+    let recorded = execute(Options { record: true, ..Options::default() });
+    assert!(recorded.unwrap().stats.timeline.is_some());
+    let mut hooked = 0;
+    let mut count = |_: Commit<'_, Key, Value, Vec<Value>>| {
+        hooked += 1;
+        if hooked == 7 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let ended = execute(Options { on_commit: Some(&mut count), ..Options::default() }).unwrap();
+    assert_eq!((ended.committed, ended.stats.alone, hooked), (7, 7, 7));
+    // What fails comes with its prefix.
+    let mut block = block;
+    block[5] = act(|_| panic!("in the sixth"));
+    let failed = executor.execute(&base(&BASE), &block, &Acts).unwrap_err();
+    assert_eq!((failed.committed.committed, failed.committed.batch.get(&1)), (5, Some(&Op::Put(15))));
+}
+
+/// A state that is told apart by who holds it.
+#[derive(Clone, Debug)]
+struct Held(MemSnapshot<u32, Arc<()>>, #[expect(dead_code, reason = "to be counted")] Arc<()>);
+
+impl KvRead for Held {
+    type Key = u32;
+    type Value = Arc<()>;
+    type Iter = <MemSnapshot<u32, Arc<()>> as KvRead>::Iter;
+    type Root = Self;
+    fn get(&self, key: &u32) -> Result<Option<Arc<()>>, Error> {
+        self.0.get(key)
+    }
+    fn scan(&self, range: KeyRange<u32>) -> Self::Iter {
+        self.0.scan(range)
+    }
+    fn root(&self) -> &Self {
+        self
+    }
+}
+
+/// Gives what one key has to the next.
+struct Shift;
+impl Vm for Shift {
+    type Key = u32;
+    type Value = Arc<()>;
+    type Merge = NoMerge;
+    type Transaction = u32;
+    type Output = ();
+    type Error = ViewError;
+    fn execute(&self, key: &u32, view: &TxView<'_, u32, Arc<()>>) -> Result<(), ViewError> {
+        view.get(key)?.into_iter().for_each(|value| view.set(key + 1, value));
+        Ok(())
+    }
+}
+
+/// When a block is done nobody holds the state that it ran over, and soon nobody the values that it left on the way.
+#[test]
+fn a_block_leaves_nothing_behind() {
+    let (value, state) = (Arc::new(()), Arc::new(()));
+    for threads in [1, 3] {
+        let mut config = Config::default();
+        (config.threads, config.shared_from) = (threads, Duration::ZERO);
+        let executor = BlockExecutor::with_config(config).unwrap();
+        let snapshot = Held(MemStore::from_iter([(0, value.clone())]).snapshot().unwrap(), state.clone());
+        let done = executor.execute(&snapshot, &(0..100).collect::<Vec<_>>(), &Shift).unwrap();
+        assert_eq!(done.batch.len(), 100);
+        drop(snapshot);
+        assert_eq!(Arc::strong_count(&state), 1, "{threads} threads");
+        drop(done);
+        let late = Instant::now() + Duration::from_secs(60);
+        while Arc::strong_count(&value) > 1 {
+            assert!(Instant::now() < late, "{threads} threads: {} are held", Arc::strong_count(&value) - 1);
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Where threads may run is changed for a block and no longer: of its caller and of who is called.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_block_leaves_threads_where_they_were() {
+    use rustix::thread::sched_getaffinity;
+    let cores = || sched_getaffinity(None).unwrap();
+    let mut config = Config::default();
+    (config.threads, config.shared_from) = (3, Duration::ZERO);
+    let executor = BlockExecutor::with_config(config).unwrap();
+    let slow = |key| {
+        act(move |view| {
+            let value = view.get(&key)?.unwrap_or(0);
+            std::thread::sleep(Duration::from_millis(1)); // long enough for the others to fall asleep
+            view.set(key, value + 1);
+            Ok(vec![value])
+        })
+    };
+    let own = cores();
+    for _ in 0..3 {
+        executor.execute(&base(&BASE), &(0..20).map(|_| slow(1)).collect::<Vec<_>>(), &Acts).unwrap();
+        assert_eq!(cores(), own);
+        // None of them is taken for good: a pool asked for its threads' cores gives them all.
+        let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        for thread in threads {
+            let name = std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+            if name.starts_with("cachekv-") {
+                let late = Instant::now() + Duration::from_secs(60);
+                let id = rustix::thread::Pid::from_raw(thread.file_name().to_str().unwrap().parse().unwrap());
+                // Of other tests' blocks, too, which end; a thread that has ended is nowhere.
+                while sched_getaffinity(id).is_ok_and(|cores| cores != own) {
+                    assert!(Instant::now() < late, "{name} may not run where it might");
+                    std::thread::yield_now();
+                }
+            }
+        }
+    }
+}
