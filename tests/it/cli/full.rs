@@ -34,13 +34,19 @@ fn a_file_that_cannot_grow() {
     const NEW: u32 = 2100; // a new store fits, and little more
     let args = "--db it --txns 300 --work 0 --blocks 20";
     let mut heights = Vec::new();
-    for (room, accounts) in
-        [(1, 50), (600, 50), (2000, 50)].into_iter().chain((6000..13_000).step_by(500).map(|n| (NEW, n)))
-    {
+    let none = [(1, 50), (600, 50), (2000, 50)];
+    // How many blocks are written at once is the scheduler's: one in four of these ends between blocks, and some do.
+    let some = (6000..13_000).step_by(500).cycle().map(|n| (NEW, n));
+    for (tried, (room, accounts)) in none.into_iter().chain(some).enumerate() {
+        if tried >= 17 && heights.iter().any(|height| *height > 0) {
+            break;
+        }
+        assert!(tried < 200, "it never came to an end between blocks: {heights:?}");
         let dir = tempfile::tempdir().unwrap();
         let limited = format!("{args} --accounts {accounts}");
         let output = in_shell(Command::new("sh"), LIMIT, room, dir.path(), &limited);
         let mut twin = Twin::new(1, accounts);
+        let mut from = None;
         if output.status.code() == Some(0) {
             assert_eq!(room, NEW, "there is no room for this");
         } else {
@@ -58,11 +64,11 @@ fn a_file_that_cannot_grow() {
             let found = state(&dir.path().join("it"));
             if !found.is_empty() {
                 heights.push(height(&found));
+                from = Some(height(&found));
                 twin.advance(height(&found), 300);
                 assert_eq!(found, twin.state, "{accounts} accounts");
             }
         }
-        let from = heights.last().copied().filter(|_| output.status.code() == Some(3));
         good(dir.path(), &format!("--db it --txns 300 --work 0 --blocks 2 --accounts {accounts}"));
         let found = state(&dir.path().join("it"));
         if let Some(from) = from {
@@ -72,7 +78,6 @@ fn a_file_that_cannot_grow() {
         assert_eq!(found, twin.state, "{accounts} accounts, with room");
     }
     println!("heights at which there was no more room: {heights:?}");
-    assert!(heights.iter().any(|height| *height > 0), "it never came to an end between blocks: {heights:?}");
 }
 
 /// Mounts a file system of `room` KiB, runs the program on it, looks whether it opens there, and copies what it left.
