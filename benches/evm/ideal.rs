@@ -1,15 +1,15 @@
 //! How parallel a block can be: what each transaction reads and writes, and the shortest time in which workers that know
 //! that beforehand, and pay nothing for it, could execute the block.
 //!
-//! A transaction waits for those below it that wrote what it reads. Plain transfers and the fees only add to balances,
-//! which reads nothing; whoever reads such a balance waits for all who have added to it.
+//! A transaction waits for those below it that wrote what it reads. Plain transfers, the fees, and what contracts are paid and
+//! pay, only add to balances, which reads nothing; whoever reads such a balance waits for all who have added to it.
 
 use cachekv::evm::{Block, Machine, StateKey, StateValue, Transfer};
 use cachekv::executor::{Commit, execute_sequentially};
 use cachekv::kv::KvRead;
 use revm::database::{CacheDB, EmptyDB};
 use revm::primitives::{Address, B256, KECCAK_EMPTY, U256};
-use revm::state::{AccountInfo, Bytecode, EvmState};
+use revm::state::{Account, AccountInfo, Bytecode, EvmState};
 use revm::{Database, DatabaseCommit};
 use std::collections::{BTreeSet, HashMap};
 use std::error::Error;
@@ -105,7 +105,7 @@ fn dependencies(block: &Block, state: &mut CacheDB<EmptyDB>) -> Result<Vec<Vec<u
         let mut noting = Noting { state, read: Vec::new() };
         let done = machine.run(&cfg, &input.env, &tx.env, &mut noting)?;
         let mut read = noting.read;
-        read.extend(paid(&done.state));
+        read.extend(used(&done.state));
         let mut written = written(&done.state);
         let transfer = Transfer::candidate(&tx.env, &input.env, &cfg).filter(|transfer| !transfer.value.is_zero());
         if let Some(transfer) = transfer.filter(|transfer| no_code(&done.state, transfer)) {
@@ -139,31 +139,38 @@ fn no_code(state: &EvmState, transfer: &Transfer) -> bool {
     bare(&transfer.sender) && bare(&transfer.recipient)
 }
 
-/// Contracts whose balance a run used: of those that it changed, this is certain; that it only looked is not seen here.
-fn paid(state: &EvmState) -> impl Iterator<Item = Place> {
-    let paid = state.iter().filter(|(_, account)| account.original_info().balance != account.info.balance);
-    paid.map(|(address, _)| Place::Account(*address))
+/// Contracts whose balance a run used: of those whose account it changed, this is certain; that it only looked is not seen here.
+fn used(state: &EvmState) -> impl Iterator<Item = Place> {
+    let used = state.iter().filter(|(_, account)| account.original_info().balance != account.info.balance);
+    used.filter(|(_, account)| !only_paid(account)).map(|(address, _)| Place::Account(*address))
 }
 
-/// What a run changed, none of it by adding.
+/// Whether an account with code has been paid, or has paid, and nothing else.
+fn only_paid(account: &Account) -> bool {
+    let (before, after) = (account.original_info(), &account.info);
+    let coded = before.code_hash != KECCAK_EMPTY && before.code_hash == after.code_hash;
+    coded && before.nonce == after.nonce && !account.is_created() && !account.is_selfdestructed()
+}
+
+/// What a run changed, and whether by adding.
 fn written(state: &EvmState) -> Vec<(Place, bool)> {
     let mut written = Vec::new();
     for (address, account) in state.iter().filter(|(_, account)| account.is_touched()) {
         let (before, after) = (account.original_info(), &account.info);
         let renewed = account.is_created() || account.is_selfdestructed();
         if renewed || (before.balance, before.nonce) != (after.balance, after.nonce) {
-            written.push(Place::Account(*address));
+            written.push((Place::Account(*address), only_paid(account)));
         }
         if renewed || before.code_hash != after.code_hash {
-            written.push(Place::Code(*address));
+            written.push((Place::Code(*address), false));
         }
         if renewed || (before.code_hash, before.nonce) != (after.code_hash, after.nonce) {
-            written.push(Place::Contract(*address));
+            written.push((Place::Contract(*address), false));
         }
         let changed = account.storage.iter().filter(|(_, slot)| slot.is_changed());
-        written.extend(changed.map(|(slot, _)| Place::Slot(*address, *slot)));
+        written.extend(changed.map(|(slot, _)| (Place::Slot(*address, *slot), false)));
     }
-    written.into_iter().map(|place| (place, false)).collect()
+    written
 }
 
 /// How long `workers` take, each of which always begins the lowest transaction that need not wait.

@@ -9,12 +9,12 @@ use revm::primitives::map::AddressSet;
 use revm::primitives::{Address, KECCAK_EMPTY, U256};
 use revm::state::{Account, AccountInfo, EvmState};
 
-use super::database::{CreatedCodes, ReadError, View, ViewDatabase};
+use super::database::{CreatedCodes, ReadError, View, ViewDatabase, admitted};
 use super::error::Error;
 use super::input::BlockInput;
 use super::machine::{Executed, Machine};
 use super::receipts::TxOutput;
-use super::state::{AccountRecord, Change, Changes, StateKey, StateValue};
+use super::state::{AccountRecord, Change, Changes, HALF, StateKey, StateValue};
 use super::transaction::Transaction;
 use super::transfer::Transfer;
 use crate::executor::Vm;
@@ -40,7 +40,8 @@ fn hints(transactions: &[Transaction], transfers: &[Option<Transfer>]) -> Vec<Ve
     hints
 }
 
-/// A block of Ethereum, ready to be executed over any state of [`StateKey`]s.
+/// A block of Ethereum, ready to be executed over any state of [`StateKey`]s in which nobody has more than all have together in the
+/// state that was read with it.
 ///
 /// ```no_run
 /// use cachekv::evm::{Block, BlockInput, receipts, store, verify};
@@ -66,6 +67,8 @@ pub struct Block {
     hints: Vec<Vec<StateKey>>,
     /// Who had code before the block: a guess at who has it in the block, which reads confirm or refuse.
     contracts: AddressSet,
+    /// Whether balances may be withheld: nobody can come to have so much that nothing can be added.
+    withholds: bool,
     created: CreatedCodes,
 }
 
@@ -82,7 +85,10 @@ impl Block {
         let transfers: Vec<_> =
             transfers.map(|tx| Transfer::candidate(&tx.env, &input.env, &cfg).filter(plain)).collect();
         let hints = hints(&input.transactions, &transfers);
-        Self { input, cfg, transfers, hints, contracts, created: CreatedCodes::default() }
+        // Money is moved and burned, never made.
+        let all = input.pre_state.values().fold(U256::ZERO, |sum, account| sum.saturating_add(account.balance));
+        let withholds = all < HALF;
+        Self { input, cfg, transfers, hints, contracts, withholds, created: CreatedCodes::default() }
     }
 
     /// What was read.
@@ -148,15 +154,33 @@ impl Block {
     }
 
     fn run_on(&self, machine: &mut Machine, tx: &Transaction, view: &View<'_>) -> Result<TxOutput, Error> {
-        let database = ViewDatabase::new(self, &tx.env, view);
-        let executed = machine.run_asking(&self.cfg, &self.input.env, &tx.env, &database);
-        let Executed { result, mut state, reward } = executed.map_err(|error| self.failure(tx, view, error))?;
+        // Where one transaction follows the other there is nobody to be kept apart from.
+        let withholds = self.withholds && !view.is_sequential();
+        let mut done = self.run_once(machine, tx, view, withholds);
+        if matches!(done, Err(EVMError::Database(ReadError::Misjudged))) {
+            done = self.run_once(machine, tx, view, false);
+        }
+        done.map_err(|error| self.failure(tx, view, error))
+    }
+
+    /// Nothing has been written where the error is [`ReadError::Misjudged`].
+    fn run_once(
+        &self,
+        machine: &mut Machine,
+        tx: &Transaction,
+        view: &View<'_>,
+        withholds: bool,
+    ) -> Result<TxOutput, EVMError<ReadError>> {
+        let database = ViewDatabase::new(self, &tx.env, view, withholds);
+        let Executed { result, mut state, reward } =
+            machine.run_asking(&self.cfg, &self.input.env, &tx.env, &database)?;
         // A fee recipient that has just destroyed itself takes its fee with it.
         let paid = !state.get(&self.input.env.beneficiary).is_some_and(Account::is_selfdestructed);
-        self.write(&mut state, &database)?;
+        let written = database.shift(&mut state).and_then(|()| self.write(&mut state, &database));
+        written.map_err(EVMError::Database)?;
         machine.take_back(state);
         if paid {
-            self.reward(reward, view)?;
+            self.reward(reward, view).map_err(|error| EVMError::Database(error.into()))?;
         }
         Ok(TxOutput::new(tx.env.tx_type, result))
     }
@@ -175,7 +199,7 @@ impl Block {
     }
 
     /// Turns what the machine changed into writes of what differs.
-    fn write(&self, state: &mut EvmState, database: &ViewDatabase<'_, '_>) -> Result<(), ViewError> {
+    fn write(&self, state: &mut EvmState, database: &ViewDatabase<'_, '_>) -> Result<(), ReadError> {
         for (address, account) in state.drain() {
             if !account.is_touched() {
                 continue;
@@ -214,7 +238,7 @@ impl Block {
         address: Address,
         mut account: Account,
         database: &ViewDatabase<'_, '_>,
-    ) -> Result<(), ViewError> {
+    ) -> Result<(), ReadError> {
         let view = database.view;
         let created = account.is_created();
         let before = AccountInfo { code: None, ..*account.original_info_mut() }; // a copy without counting a reference
@@ -233,7 +257,7 @@ impl Block {
             false => database.generation(address, account_id)?,
         };
         if changed {
-            let balance = database.balance(address)?.unwrap_or(balance);
+            let balance = database.tell(address)?.map_or(balance, |(balance, _)| balance);
             let record = AccountRecord { balance, nonce, code_hash, generation };
             view.set(StateKey::Account(address), StateValue::Account(record));
             match record.has_code() {
@@ -256,15 +280,6 @@ impl Block {
             }
         }
         Ok(())
-    }
-}
-
-/// Whether a merge was admitted.
-fn admitted(merged: Result<(), ViewError>) -> Result<bool, ViewError> {
-    match merged {
-        Ok(()) => Ok(true),
-        Err(ViewError::Refused { .. }) => Ok(false),
-        Err(error) => Err(error),
     }
 }
 

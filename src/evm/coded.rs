@@ -129,6 +129,11 @@ impl Coded for Change {
                 bytes.put_slice(&amount.to_be_bytes::<32>());
                 bytes.put_slice(&at_least.to_be_bytes::<32>());
             }
+            Self::Shift { by, at_least } => {
+                bytes.put_u8(3);
+                bytes.put_slice(&by.to_be_bytes::<32>());
+                bytes.put_slice(&at_least.to_be_bytes::<32>());
+            }
         }
         bytes.freeze()
     }
@@ -140,6 +145,7 @@ impl Coded for Change {
             0 => Self::Credit(rest.word()?),
             1 => Self::Receive(rest.word()?),
             2 => Self::Spend { nonce: rest.u64()?, amount: rest.word()?, at_least: rest.word()? },
+            3 => Self::Shift { by: rest.word()?, at_least: rest.word()? },
             _ => return None,
         };
         rest.whole(change)
@@ -196,6 +202,7 @@ mod tests {
         comes_back(Change::Credit(U256::MAX));
         comes_back(Change::Receive(U256::ONE));
         comes_back(Change::Spend { nonce: 7, amount: U256::from(8), at_least: U256::from(9) });
+        comes_back(Change::Shift { by: U256::MAX, at_least: U256::from(9) });
         let code_hash = B256::repeat_byte(9);
         comes_back(StateValue::Account(AccountRecord { balance: U256::MAX, nonce: 1, code_hash, generation: 2 }));
         comes_back(StateValue::Word(U256::from(5)));

@@ -8,14 +8,14 @@ use revm::context::TxEnv;
 use revm::database_interface::DBErrorMarker;
 use revm::primitives::map::{AddressMap, AddressSet, B256Map};
 use revm::primitives::{Address, B256, KECCAK_EMPTY, U256};
-use revm::state::{AccountId, AccountInfo};
+use revm::state::{AccountId, AccountInfo, EvmState};
 use smallvec::SmallVec;
 
 use super::block::Block;
 use super::error::Error;
 use super::input::BlockInput;
-use super::instructions::Balances;
-use super::state::{AccountRecord, Changes, StateKey, StateValue};
+use super::instructions::{Balances, MOVABLE, WITHHELD};
+use super::state::{AccountRecord, Change, Changes, StateKey, StateValue};
 use crate::multiversion::{TxView, ViewError};
 use crate::sync::RwLock;
 
@@ -32,6 +32,8 @@ pub(super) struct ViewDatabase<'a, 'v> {
     contracts: &'a AddressSet,
     created: &'a CreatedCodes,
     pub(super) view: &'a View<'v>,
+    /// Whether it withholds balances at all.
+    withholds: bool,
     /// Of each contract met so far, which generation of slots is its own; the machine knows a contract by its place here.
     generations: RefCell<SmallVec<[u64; 8]>>,
     /// Of accounts whose balance is read apart from the rest.
@@ -41,14 +43,11 @@ pub(super) struct ViewDatabase<'a, 'v> {
 /// Whether the machine knows what an account has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Balance {
-    /// It was given the account without.
-    Withheld,
+    /// It was given the account without, and supposed that there was this much.
+    Withheld { at_least: U256 },
     /// It was told, or will be when it meets the account.
     Told,
 }
-
-/// What an account seems to have whose balance is withheld. It is never used; if it were, it would not go unnoticed.
-const WITHHELD: U256 = U256::MAX;
 
 /// Why a read of the virtual machine failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -57,45 +56,97 @@ pub(super) enum ReadError {
     View(#[from] ViewError),
     #[error(transparent)]
     Input(Error),
+    /// What was supposed of a withheld balance is not so: the run has to be made again with all balances.
+    #[error("a balance is not as was supposed")]
+    Misjudged,
 }
 
 impl DBErrorMarker for ReadError {}
 
 impl<'a, 'v> ViewDatabase<'a, 'v> {
-    /// A database for a run of `tx`.
-    pub(super) fn new(block: &'a Block, tx: &TxEnv, view: &'a View<'v>) -> Self {
+    /// A database for a run of `tx`, which may withhold balances or not.
+    pub(super) fn new(block: &'a Block, tx: &TxEnv, view: &'a View<'v>, withholds: bool) -> Self {
         let (input, contracts, created) = (block.input(), block.contracts(), block.created());
-        let database =
-            Self { input, contracts, created, view, generations: RefCell::default(), balances: RefCell::default() };
-        // Who pays and who is paid, before the first instruction.
-        let paid = tx.kind.to().filter(|_| !tx.value.is_zero());
-        for address in [Some(&tx.caller), paid].into_iter().flatten().filter(|address| contracts.contains(*address)) {
+        let (generations, balances) = Default::default();
+        let database = Self { input, contracts, created, view, withholds, generations, balances };
+        // Before the first instruction, what the payer has is compared with the price.
+        let paid = tx.kind.to().filter(|_| tx.value > MOVABLE);
+        for address in [Some(&tx.caller), paid].into_iter().flatten().filter(|address| database.may_withhold(address)) {
             database.balances.borrow_mut().insert(*address, Balance::Told);
         }
         database
     }
 
-    /// Called before what `address` has is used: its balance, if it was withheld.
-    pub(super) fn balance(&self, address: Address) -> Result<Option<U256>, ViewError> {
-        if !self.contracts.contains(&address) {
+    fn may_withhold(&self, address: &Address) -> bool {
+        self.withholds && self.contracts.contains(address)
+    }
+
+    /// What `address` has, and how much of it was supposed, if its balance was withheld. The machine is told from now on.
+    pub(super) fn tell(&self, address: Address) -> Result<Option<(U256, U256)>, ViewError> {
+        if !self.may_withhold(&address) {
             return Ok(None);
         }
-        match self.balances.borrow_mut().insert(address, Balance::Told) {
-            Some(Balance::Withheld) => {
-                Ok(Some(StateValue::account(self.view.get(&StateKey::Account(address))?).balance))
-            }
-            Some(Balance::Told) | None => Ok(None),
+        let Some(Balance::Withheld { at_least }) = self.balances.borrow_mut().insert(address, Balance::Told) else {
+            return Ok(None);
+        };
+        let account = StateValue::account(self.view.get(&StateKey::Account(address))?);
+        Ok(Some((account.balance, at_least)))
+    }
+
+    /// Writes what the machine has added to withheld balances or taken, and what it supposed of them, without reading any. They
+    /// count as unchanged from then on.
+    ///
+    /// # Errors
+    /// [`ReadError::Misjudged`] if what was supposed is not so; nothing is written then.
+    pub(super) fn shift(&self, state: &mut EvmState) -> Result<(), ReadError> {
+        let shifts = self.shifts(state);
+        // A single one that is refused leaves nothing to be taken back.
+        let before = (shifts.len() > 1).then(|| self.view.savepoint());
+        let supposed = shifts.into_iter().try_fold(true, |so_far, (address, by, at_least)| {
+            Ok::<_, ViewError>(so_far && self.shift_one(StateKey::Account(address), by, at_least)?)
+        })?;
+        match before {
+            Some(before) if supposed => self.view.release(before)?,
+            Some(before) => self.view.roll_back(before)?,
+            None => {}
         }
+        if supposed { Ok(()) } else { Err(ReadError::Misjudged) }
+    }
+
+    /// Of the withheld balances that are changed, or of which something was supposed: whose, by how much, and what was supposed.
+    fn shifts(&self, state: &mut EvmState) -> SmallVec<[(Address, U256, U256); 2]> {
+        let mut shifts = SmallVec::new();
+        for (address, balance) in self.balances.borrow_mut().iter_mut() {
+            let Balance::Withheld { at_least } = balance else { continue };
+            let Some(account) = state.get_mut(address) else { continue };
+            let by = std::mem::replace(&mut account.info.balance, WITHHELD).wrapping_sub(WITHHELD);
+            let at_least = std::mem::take(at_least);
+            if !by.is_zero() || !at_least.is_zero() {
+                shifts.push((*address, by, at_least));
+            }
+        }
+        shifts
+    }
+
+    /// Whether what was supposed is so, or, with a shift, may be.
+    fn shift_one(&self, account: StateKey, by: U256, at_least: U256) -> Result<bool, ViewError> {
+        if by.is_zero() {
+            // Nothing is written where nothing has changed.
+            let balance = StateValue::account(self.view.get(&account)?).balance;
+            return Ok(balance >= at_least);
+        }
+        admitted(self.view.merge(account, Change::Shift { by, at_least }))
     }
 
     /// The account, for whoever gets it without its balance; `None` if all of it has to be read.
     fn contract(&self, address: Address) -> Result<Option<AccountRecord>, ViewError> {
-        if !self.contracts.contains(&address) || self.balances.borrow().get(&address) == Some(&Balance::Told) {
+        if !self.may_withhold(&address) || self.balances.borrow().get(&address) == Some(&Balance::Told) {
             return Ok(None);
         }
         let contract = self.view.get(&StateKey::Contract(address))?;
         if contract.is_some() {
-            self.balances.borrow_mut().insert(address, Balance::Withheld);
+            let withheld = Balance::Withheld { at_least: U256::ZERO };
+            self.balances.borrow_mut().entry(address).or_insert(withheld);
         }
         Ok(contract.map(|contract| AccountRecord { balance: WITHHELD, ..StateValue::account(Some(contract)) }))
     }
@@ -115,7 +166,25 @@ impl<'a, 'v> ViewDatabase<'a, 'v> {
 
 impl Balances for &ViewDatabase<'_, '_> {
     fn balance(&mut self, address: Address) -> Result<Option<U256>, ReadError> {
-        Ok(ViewDatabase::balance(self, address)?)
+        match self.tell(address)? {
+            Some((balance, at_least)) if balance < at_least => Err(ReadError::Misjudged),
+            told => Ok(told.map(|(balance, _)| balance)),
+        }
+    }
+
+    fn suppose(&mut self, address: Address, needed: U256) {
+        if let Some(Balance::Withheld { at_least }) = self.balances.borrow_mut().get_mut(&address) {
+            *at_least = needed.max(*at_least);
+        }
+    }
+}
+
+/// Whether a merge was admitted.
+pub(super) fn admitted(merged: Result<(), ViewError>) -> Result<bool, ViewError> {
+    match merged {
+        Ok(()) => Ok(true),
+        Err(ViewError::Refused { .. }) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

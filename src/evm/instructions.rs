@@ -1,7 +1,8 @@
 //! The instructions of the virtual machine: mainnet's, where those that use balances ask for them first.
 //!
-//! Meeting a contract, the machine reads what it is; what it has is read when an instruction is about to use it. Those are few:
-//! `BALANCE` and `SELFBALANCE`, calls and creations with a value, and `SELFDESTRUCT`.
+//! Meeting a contract, the machine reads what it is; what it has is read when an instruction is about to show it. Those are few:
+//! `BALANCE`, `SELFBALANCE` and `SELFDESTRUCT`. Calls and creations with a value show no more than that it suffices: that is noted as
+//! a condition, and the machine goes on with [`WITHHELD`] for what the contract has, and what is added and taken on top.
 
 use std::rc::Rc;
 
@@ -18,11 +19,23 @@ use revm::primitives::{Address, B256, U256};
 use revm::state::{AccountId, AccountInfo};
 use revm::{Context, Database, Journal};
 
+use super::state::HALF;
+
+/// What an account has in the machine whose balance is withheld, before anything is added or taken: [`MOVABLE`] many times, and
+/// as far from both ends.
+pub(super) const WITHHELD: U256 = HALF;
+
+/// The most that is moved at once to or from a withheld balance: more than there is.
+pub(super) const MOVABLE: U256 = U256::from_limbs([0, 0, 1, 0]);
+
 /// A state that may give accounts without their balance.
 pub(super) trait Balances: Database {
-    /// Called before the balance of `address` is used: the balance, if the account was given without it. The account is given
+    /// Called before the balance of `address` is shown: the balance, if the account was given without it. The account is given
     /// whole from then on.
     fn balance(&mut self, address: Address) -> Result<Option<U256>, Self::Error>;
+
+    /// Called where the run goes on as it does only if `address` has `at_least` before it, if its balance is withheld.
+    fn suppose(&mut self, address: Address, at_least: U256);
 }
 
 /// A state that gives accounts whole.
@@ -32,6 +45,7 @@ impl<DB: Database> Balances for Whole<DB> {
     fn balance(&mut self, _: Address) -> Result<Option<U256>, DB::Error> {
         Ok(None)
     }
+    fn suppose(&mut self, _: Address, _: U256) {}
 }
 
 impl<DB: Database> Database for Whole<DB> {
@@ -86,6 +100,9 @@ impl<CTX: Host> InstructionProvider for Instructions<'_, CTX> {
 pub(super) trait Asking: Host {
     /// Sees to it that the balance of `address` is known.
     fn ask(&mut self, address: Address) -> InstructionExecResult;
+
+    /// Called before `from` gives `value` to `to`, if it has as much.
+    fn give(&mut self, from: Address, to: Address, value: U256) -> InstructionExecResult;
 }
 
 impl<DB: Balances> Asking for Lent<'_, DB> {
@@ -94,7 +111,8 @@ impl<DB: Balances> Asking for Lent<'_, DB> {
             Ok(None) => {}
             Ok(Some(balance)) => {
                 if let Some(account) = self.journaled_state.inner.state.get_mut(&address) {
-                    account.info.balance = balance;
+                    let gained = account.info.balance.wrapping_sub(WITHHELD);
+                    account.info.balance = balance.wrapping_add(gained);
                     account.original_info_mut().balance = balance;
                 }
             }
@@ -102,6 +120,20 @@ impl<DB: Balances> Asking for Lent<'_, DB> {
                 self.error = Err(ContextError::Db(error));
                 return Err(InstructionResult::FatalExternalError);
             }
+        }
+        Ok(())
+    }
+
+    fn give(&mut self, from: Address, to: Address, value: U256) -> InstructionExecResult {
+        if value > MOVABLE {
+            self.ask(from)?;
+            return self.ask(to);
+        }
+        if let Some(account) = self.journaled_state.inner.state.get(&from) {
+            let gained = account.info.balance.wrapping_sub(WITHHELD);
+            // In two's complement: what it has gained in this run it need not have had before.
+            let needed = Some(value.wrapping_sub(gained)).filter(|needed| *needed < HALF);
+            self.journaled_state.database.suppose(from, needed.unwrap_or_default());
         }
         Ok(())
     }
@@ -147,8 +179,8 @@ fn call<const KIND: u8, H: Asking>(at: At<'_, H>) -> InstructionExecResult {
     if let [.., value, to, _gas] = *operands(&at)
         && !value.is_zero()
     {
-        at.host.ask(at.interpreter.input.target_address())?;
-        at.host.ask(address(to))?;
+        let giver = at.interpreter.input.target_address();
+        at.host.give(giver, if KIND == op::CALL { address(to) } else { giver }, value)?;
     }
     contract::call::<KIND, _, _>(at)
 }
@@ -157,7 +189,8 @@ fn create<const TWO: bool, H: Asking>(at: At<'_, H>) -> InstructionExecResult {
     if let [.., value] = *operands(&at)
         && !value.is_zero()
     {
-        at.host.ask(at.interpreter.input.target_address())?;
+        let giver = at.interpreter.input.target_address();
+        at.host.give(giver, giver, value)?; // whom it creates has no code yet
     }
     contract::create::<TWO, _, _>(at)
 }

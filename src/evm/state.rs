@@ -158,7 +158,17 @@ pub enum Change {
         /// The balance that must be there, no less than what is taken.
         at_least: U256,
     },
+    /// Changes the balance of somebody with code, which must be below 2²⁵⁵ before.
+    Shift {
+        /// What is added; or, from 2²⁵⁵ on, 2²⁵⁶ less what is taken.
+        by: U256,
+        /// The balance that must be there, no less than what is taken.
+        at_least: U256,
+    },
 }
+
+/// Half of what a word can hold: more than there is of anything, and where the negative numbers of two's complement begin.
+pub(super) const HALF: U256 = U256::from_limbs([0, 0, 0, 1 << 63]);
 
 /// Applies [`Change`]s.
 #[derive(Clone, Copy, Debug)]
@@ -177,6 +187,7 @@ impl MergeOperator<StateKey, StateValue> for Changes {
                 account.balance = account.balance.saturating_sub(*amount);
                 account.nonce = account.nonce.saturating_add(1);
             }
+            Change::Shift { by, .. } => account.balance = account.balance.wrapping_add(*by),
         }
         StateValue::Account(account)
     }
@@ -190,6 +201,7 @@ impl MergeOperator<StateKey, StateValue> for Changes {
             Change::Spend { nonce, at_least, .. } => {
                 !account.has_code() && account.nonce == *nonce && account.balance >= *at_least
             }
+            Change::Shift { at_least, .. } => account.balance >= *at_least && account.balance < HALF,
         }
     }
 

@@ -291,6 +291,12 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
         self.unsettled.get()
     }
 
+    /// Whether the block executes one transaction after the other, so that nothing read can change.
+    #[cfg_attr(not(feature = "evm"), expect(dead_code, reason = "Ethereum's blocks ask"))]
+    pub(crate) fn is_sequential(&self) -> bool {
+        matches!(self.source, Source::Sequential(_))
+    }
+
     pub(super) fn tx(&self) -> TxIndex {
         self.version.tx
     }

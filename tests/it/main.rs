@@ -43,6 +43,9 @@ mod contract;
 mod differential;
 /// Blocks with failures in parallel against sequential execution.
 mod differential_failures;
+/// Contracts that are paid and pay, and what they have when nobody looks.
+#[cfg(feature = "evm")]
+mod evm_balances;
 /// Real Ethereum blocks on the executor, against their headers and the reference.
 #[cfg(feature = "evm")]
 mod evm_blocks;

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What shards and coordinator have to agree on.
-pub(crate) const MACHINE: &str = "ethereum/1";
+pub(crate) const MACHINE: &str = "ethereum/2";
 
 /// The Ethereum blocks of a shard.
 #[derive(Debug, clap::Args)]

@@ -1,0 +1,152 @@
+//! Contracts that are paid and pay: what they have is not read, as long as nobody looks.
+
+use crate::evm_made::{
+    BYZANTIUM, CANCUN, HOMESTEAD, LONDON, Made, addr, argument, balance, if_data, push, push_address, slow, sstore,
+    word,
+};
+use cachekv::evm::{Block, store};
+use cachekv::executor::Options;
+use cachekv::kv::KvStore;
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use revm::bytecode::opcode as op;
+use revm::primitives::{TxKind, U256};
+
+/// A code that keeps what it is paid; with data, it pays the caller as much as they say, and
+/// notes in the sender's slot if it could.
+fn bank() -> Vec<u8> {
+    let nothing = [push(word(0)), push(word(0)), push(word(0)), push(word(0))].concat();
+    let pay = [nothing, argument(), vec![op::CALLER], push(word(50_000)), vec![op::CALL]].concat();
+    if_data(sstore(vec![op::ORIGIN], pay), Vec::new())
+}
+
+#[test]
+fn who_pays_into_a_contract_waits_for_nobody() {
+    let bank_at = addr(1);
+    let mut made = Made::new(LONDON);
+    made.contract(bank_at, 1_000, bank());
+    for index in 0..60 {
+        let from = made.rich(10 + index);
+        match index % 3 {
+            2 => made.call(from, bank_at, 7),
+            _ => made.tx(from, TxKind::Call(bank_at), 5, Vec::new()),
+        };
+    }
+    let block = Block::new(made.input.clone());
+    let before = store(&block.input().pre_state).snapshot().unwrap();
+    for _ in 0..20 {
+        let executor = crate::acts::sharing(2);
+        let done = executor.execute_with(&before, block.transactions(), &block, Options::default());
+        let stats = done.unwrap_or_else(|error| panic!("{}", error.cause)).stats;
+        assert_eq!(stats.executions, 60, "each once: none has read what another writes");
+    }
+    assert_eq!(balance(&made.check(), bank_at), Some(1_000 + 40 * 5 - 20 * 7));
+}
+
+#[test]
+fn a_contract_pays_as_long_as_it_has() {
+    for era in [HOMESTEAD, BYZANTIUM, LONDON, CANCUN] {
+        let bank_at = addr(1);
+        let mut made = Made::new(era);
+        made.contract(bank_at, 3, bank());
+        for index in 0..20 {
+            let (a, b) = (made.rich(10 + 2 * index), made.rich(11 + 2 * index));
+            made.tx(a, TxKind::Call(bank_at), 5, Vec::new());
+            made.call(b, bank_at, 10); // there is not enough every other time
+        }
+        let state = made.check();
+        let could = state[&bank_at].storage.len();
+        assert_eq!((could, balance(&state, bank_at)), (10, Some(3)));
+    }
+}
+
+/// One thing that a contract of a random block does.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Calls an account with a value, and counts it if that succeeds.
+    Send {
+        to: u64,
+        value: U256,
+    },
+    /// The same by the other's code, on its own account.
+    Borrow {
+        of: u64,
+        value: U256,
+    },
+    Create {
+        value: U256,
+    },
+    /// Notes what an account has.
+    Look {
+        at: u64,
+    },
+    LookAtOwn,
+    Destroy {
+        heir: u64,
+    },
+    Revert,
+}
+
+const CONTRACTS: u64 = 4;
+
+fn values() -> impl Strategy<Value = U256> {
+    let large = [U256::ONE << 128, (U256::ONE << 128) + U256::ONE, U256::ONE << 255, U256::MAX];
+    prop_oneof![8 => (0u64..30).prop_map(U256::from), 1 => prop::sample::select(large.to_vec())]
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let whom = || 1..CONTRACTS + 3; // two have no code
+    prop_oneof![
+        8 => (whom(), values()).prop_map(|(to, value)| Step::Send { to, value }),
+        1 => (whom(), values()).prop_map(|(of, value)| Step::Borrow { of, value }),
+        1 => values().prop_map(|value| Step::Create { value }),
+        1 => whom().prop_map(|at| Step::Look { at }),
+        1 => Just(Step::LookAtOwn),
+        1 => whom().prop_map(|heir| Step::Destroy { heir }),
+        1 => Just(Step::Revert),
+    ]
+}
+
+/// Adds what is uppermost to slot `at`.
+fn add_to(at: u64) -> Vec<u8> {
+    [push(word(at)), vec![op::SLOAD, op::ADD], push(word(at)), vec![op::SSTORE]].concat()
+}
+
+fn code(steps: &[Step]) -> Vec<u8> {
+    let nothing = [push(word(0)), push(word(0)), push(word(0)), push(word(0))].concat();
+    let call = |whom: &u64, value: &U256, how| {
+        [nothing.clone(), push(*value), push_address(addr(*whom)), push(word(60_000)), vec![how], add_to(0)].concat()
+    };
+    let of_step = |step: &Step| match step {
+        Step::Send { to, value } => call(to, value, op::CALL),
+        Step::Borrow { of, value } => call(of, value, op::CALLCODE),
+        Step::Create { value } => [push(word(0)), push(word(0)), push(*value), vec![op::CREATE], add_to(1)].concat(),
+        Step::Look { at } => [push_address(addr(*at)), vec![op::BALANCE], add_to(2)].concat(),
+        Step::LookAtOwn => [vec![op::ADDRESS, op::BALANCE], add_to(3)].concat(),
+        Step::Destroy { heir } => [push_address(addr(*heir)), vec![op::SELFDESTRUCT]].concat(),
+        Step::Revert => [push(word(0)), push(word(0)), vec![op::REVERT]].concat(),
+    };
+    std::iter::once(slow()).chain(steps.iter().map(of_step)).flatten().collect()
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 40, ..Config::default() })]
+
+    /// Money goes to and fro between contracts that call each other, look, fail and destroy themselves.
+    #[test]
+    fn random_contracts_pay_each_other(
+        era in prop::sample::select(vec![HOMESTEAD, BYZANTIUM, LONDON, CANCUN]),
+        contracts in prop::collection::vec((values(), prop::collection::vec(steps(), 0..5)), CONTRACTS as usize),
+        calls in prop::collection::vec((1..=CONTRACTS, 0u64..20), 1..25),
+    ) {
+        let mut made = Made::new(era);
+        for (index, (balance, steps)) in (1..).zip(&contracts) {
+            made.contract(addr(index), 0, code(steps)).balance = *balance;
+        }
+        for (index, (to, value)) in (0..).zip(calls) {
+            let from = made.rich(100 + index);
+            made.tx(from, TxKind::Call(addr(to)), value, Vec::new());
+        }
+        made.check();
+    }
+}
