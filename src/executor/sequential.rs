@@ -96,7 +96,9 @@ fn step<V: Vm>(
         return Err(Cause::Base { index, error: BaseError(error) });
     }
     let output = outcome.map_err(panicked)?.map_err(|error| Cause::Transaction { index, error })?;
-    let resolved = state.resolve(writes.into_vec().into_iter());
+    // Whoever is told of them is told in order.
+    let writes = if on_commit.is_some() { writes.into_vec() } else { writes.into_unordered() };
+    let resolved = state.resolve(writes.into_iter());
     let mut flow = ControlFlow::Continue(());
     if let Some(hook) = on_commit {
         let commit = Commit { index, output: &output, writes: &resolved };

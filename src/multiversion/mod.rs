@@ -22,6 +22,7 @@
 //! What this room does not do: decide who runs, when, and what commits. That is the executor's.
 
 mod arena;
+mod buffer;
 mod chain;
 mod directory;
 mod error;

@@ -79,6 +79,14 @@ impl<K: Ord + Clone, T: Clone> SmallMap<K, T> {
         }
     }
 
+    /// The entries of an array that has no room for another.
+    pub(crate) fn full(&self) -> Option<&[(K, T)]> {
+        match self {
+            SmallMap::Few(entries) if entries.len() >= FEW => Some(entries),
+            SmallMap::Few(_) | SmallMap::Many(_) => None,
+        }
+    }
+
     /// The first entry whose key is at or after `from`. O(log n).
     pub(crate) fn first_from(&self, from: Bound<&K>) -> Option<(&K, &T)> {
         match self {

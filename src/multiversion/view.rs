@@ -6,6 +6,7 @@
 //! set(k,v)  own writes, and nowhere else until the execution is over
 //! ```
 
+use super::buffer::Buffer;
 use super::chain::{Operands, Write};
 use super::iterate_set::RangeRead;
 use super::read_set::{Look, ReadSet};
@@ -91,7 +92,7 @@ pub(crate) enum Taint {
 /// What is left of an execution.
 #[derive(Debug)]
 pub(crate) struct Finished<K: Key, V: Value, O: Clone> {
-    pub(crate) writes: Writes<K, V, O>,
+    pub(crate) writes: Buffer<K, Write<V, O>>,
     pub(crate) obligations: Vec<(K, Operands<O>)>,
     pub(crate) reads: ReadSet<K, V, O>,
     pub(crate) taint: Option<Taint>,

@@ -148,7 +148,7 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> DoubleEndedIterator for Walk<'_, 
 
 impl<'v, 'a, K: Key, V: Value, M: MergeOperator<K, V>> ViewKeys<'v, 'a, K, V, M> {
     pub(super) fn new(view: &'v TxView<'a, K, V, M>, range: KeyRange<K>, values: bool) -> Self {
-        let own = view.run.borrow().writes.freeze();
+        let own = view.run.borrow_mut().writes.freeze();
         let mut sources: Vec<Walk<'v, 'a, K, V, M>> = Vec::with_capacity(3);
         let ended = range.is_empty();
         if !ended {

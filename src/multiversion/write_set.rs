@@ -1,10 +1,12 @@
 //! The write set: what one execution has written and nobody else sees yet, with savepoints.
 
 use super::ViewError;
+use super::buffer::Buffer;
 use super::chain::{Operands, Write};
 use super::small_map::SmallMap;
+use crate::kv::Key;
 
-/// The writes an execution has buffered, in key order.
+/// The writes an execution had buffered at some moment, in key order.
 pub(crate) type Writes<K, V, O> = SmallMap<K, Write<V, O>>;
 
 /// A mark in a transaction's writes, to roll back to or to release; see [`TxView::savepoint`](super::TxView::savepoint).
@@ -15,8 +17,8 @@ pub struct Savepoint {
 }
 
 #[derive(Debug)]
-pub(crate) struct WriteSet<K: Ord + Clone, V: Clone, O: Clone> {
-    writes: Writes<K, V, O>,
+pub(crate) struct WriteSet<K: Key, V: Clone, O: Clone> {
+    writes: Buffer<K, Write<V, O>>,
     /// Open savepoints, outermost first, each with the writes as they were: a copy costs O(1), see `small_map`.
     savepoints: Vec<(u64, Writes<K, V, O>)>,
     /// Whether there ever was an operand.
@@ -28,20 +30,20 @@ pub(crate) struct WriteSet<K: Ord + Clone, V: Clone, O: Clone> {
     obligations: Vec<(K, Operands<O>)>,
 }
 
-impl<K: Ord + Clone, V: Clone, O: Clone> Default for WriteSet<K, V, O> {
+impl<K: Key, V: Clone, O: Clone> Default for WriteSet<K, V, O> {
     fn default() -> Self {
-        Self { writes: Writes::default(), savepoints: Vec::new(), merged: false, serial: 0, obligations: Vec::new() }
+        Self { writes: Buffer::default(), savepoints: Vec::new(), merged: false, serial: 0, obligations: Vec::new() }
     }
 }
 
-impl<K: Ord + Clone, V: Clone, O: Clone> WriteSet<K, V, O> {
+impl<K: Key, V: Clone, O: Clone> WriteSet<K, V, O> {
     pub(crate) fn get(&self, key: &K) -> Option<&Write<V, O>> {
         self.writes.get(key)
     }
 
     /// The writes as they are now, unaffected by what follows.
-    pub(crate) fn freeze(&self) -> Writes<K, V, O> {
-        self.writes.clone()
+    pub(crate) fn freeze(&mut self) -> Writes<K, V, O> {
+        self.writes.freeze()
     }
 
     /// Writes a put or a delete over whatever was there.
@@ -84,13 +86,13 @@ impl<K: Ord + Clone, V: Clone, O: Clone> WriteSet<K, V, O> {
 
     pub(crate) fn savepoint(&mut self) -> Savepoint {
         self.serial += 1;
-        self.savepoints.push((self.serial, self.writes.clone()));
+        self.savepoints.push((self.serial, self.writes.freeze()));
         Savepoint { depth: self.savepoints.len() - 1, serial: self.serial }
     }
 
     /// Puts the writes back to how they were at `savepoint` and closes it and those within it.
     pub(crate) fn roll_back(&mut self, savepoint: Savepoint) -> Result<(), ViewError> {
-        self.writes = self.close(savepoint)?;
+        self.writes = Buffer::Ordered(self.close(savepoint)?);
         Ok(())
     }
 
@@ -109,7 +111,7 @@ impl<K: Ord + Clone, V: Clone, O: Clone> WriteSet<K, V, O> {
     }
 
     /// What is to be published, and the operands to be checked beside it.
-    pub(crate) fn into_parts(self) -> (Writes<K, V, O>, Vec<(K, Operands<O>)>) {
+    pub(crate) fn into_parts(self) -> (Buffer<K, Write<V, O>>, Vec<(K, Operands<O>)>) {
         (self.writes, self.obligations)
     }
 }

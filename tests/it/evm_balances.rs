@@ -53,10 +53,14 @@ fn a_contract_pays_as_long_as_it_has() {
             let (a, b) = (made.rich(10 + 2 * index), made.rich(11 + 2 * index));
             made.tx(a, TxKind::Call(bank_at), 5, Vec::new());
             made.call(b, bank_at, 10); // there is not enough every other time
+            let too_much =
+                [U256::ONE << 128, U256::ONE << 254, U256::ONE << 255, U256::MAX - word(3)][index as usize % 4];
+            let c = made.rich(100 + index);
+            made.tx(c, TxKind::Call(bank_at), 1, too_much.to_be_bytes_vec());
         }
         let state = made.check();
         let could = state[&bank_at].storage.len();
-        assert_eq!((could, balance(&state, bank_at)), (10, Some(3)));
+        assert_eq!((could, balance(&state, bank_at)), (12, Some(3)));
     }
 }
 
