@@ -1,8 +1,8 @@
 //! Contracts that are paid and pay: what they have is not read, as long as nobody looks.
 
 use crate::evm_made::{
-    BYZANTIUM, CANCUN, HOMESTEAD, LONDON, Made, addr, argument, balance, if_data, push, push_address, slow, sstore,
-    word,
+    BYZANTIUM, CANCUN, HOMESTEAD, LONDON, Made, addr, argument, balance, if_data, push, push_address, send, slow,
+    sstore, word,
 };
 use cachekv::evm::{Block, store};
 use cachekv::executor::Options;
@@ -62,6 +62,29 @@ fn a_contract_pays_as_long_as_it_has() {
         let could = state[&bank_at].storage.len();
         assert_eq!((could, balance(&state, bank_at)), (12, Some(3)));
     }
+}
+
+#[test]
+fn what_was_supposed_too_much_leaves_nothing_behind() {
+    let mut made = Made::new(LONDON);
+    let (givers, purses) = (1..=8, 11..=18);
+    for (giver, purse) in givers.clone().zip(purses.clone()) {
+        // It can pay the one, and then not the other.
+        let pay =
+            [send(push_address(addr(purse)), push(word(3))), send(push_address(addr(50)), push(word(4)))].concat();
+        made.contract(addr(giver), 5, pay);
+        made.contract(addr(purse), 1, vec![op::STOP]);
+    }
+    for giver in givers.clone() {
+        let from = made.rich(100 + giver);
+        made.tx(from, TxKind::Call(addr(giver)), 0, Vec::new());
+    }
+    let state = made.check();
+    assert!(
+        givers.zip(purses).all(|(giver, purse)| {
+            (balance(&state, addr(giver)), balance(&state, addr(purse))) == (Some(2), Some(4))
+        })
+    );
 }
 
 /// One thing that a contract of a random block does.
