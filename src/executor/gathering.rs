@@ -63,8 +63,19 @@ impl<K: Ord, V> Gathering<K, V> {
     pub(super) fn into_batch(self) -> Result<WriteBatch<K, V>, String> {
         let Parts { there, panicked } = self.parts.into_inner();
         match panicked {
-            None => Ok(there.into_iter().flatten().collect()), // sorts what is in order piece by piece
+            None => Ok(WriteBatch::from_ascending(there.into_iter().reduce(merged).unwrap_or_default())),
             Some(message) => Err(message),
         }
     }
+}
+
+/// Two parts as one: what is large is moved once.
+fn merged<K: Ord, V>(left: Vec<(K, Op<V>)>, right: Vec<(K, Op<V>)>) -> Vec<(K, Op<V>)> {
+    let mut all = Vec::with_capacity(left.len() + right.len());
+    let (mut left, mut right) = (left.into_iter(), right.into_iter());
+    while let ([(a, _), ..], [(b, _), ..]) = (left.as_slice(), right.as_slice()) {
+        all.extend(if a < b { left.next() } else { right.next() });
+    }
+    all.extend(left.chain(right));
+    all
 }

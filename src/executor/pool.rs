@@ -66,16 +66,11 @@ impl Pool {
     /// Runs `lead` on the calling thread, and `work` on each of the others once `lead` calls them. Returns when all have.
     pub(super) fn run(&self, lead: impl FnOnce(&dyn Fn()), work: impl Fn() + Sync) {
         let Some(pool) = &self.others else { return lead(&|| ()) };
-        let called = &|| {
-            work();
-            #[cfg(target_os = "linux")]
-            self.cores.leave();
-        };
         pool.in_place_scope(|scope| {
             lead(&|| {
                 #[cfg(target_os = "linux")]
                 self.cores.keep_off_mine();
-                scope.spawn_broadcast(move |_, _| called());
+                scope.spawn_broadcast(|_, _| work());
             });
         });
     }

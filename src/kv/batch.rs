@@ -55,6 +55,12 @@ impl<K: Ord, V> WriteBatch<K, V> {
         Self::default()
     }
 
+    /// A batch of `ops`, which are in strictly ascending order.
+    pub(crate) fn from_ascending(ops: Vec<(K, Op<V>)>) -> Self {
+        debug_assert!(ops.is_sorted_by(|(left, _), (right, _)| left < right), "each key once, in order");
+        Self { ops }
+    }
+
     /// Gives `key` the value `value`. O(1) for a key after all others, O(n) otherwise: build large batches in key
     /// order, or by `collect`, which sorts once.
     pub fn put(&mut self, key: K, value: V) {
