@@ -145,7 +145,7 @@ mod tests {
             scope.spawn(move || {
                 theirs.enter();
                 entered.send(gettid()).unwrap();
-                drop(ended.recv());
+                let _ = ended.recv();
             });
             let thread = thread.recv().unwrap();
             let of_thread = || sched_getaffinity(Some(thread)).unwrap();

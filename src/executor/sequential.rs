@@ -96,14 +96,13 @@ fn step<V: Vm>(
         return Err(Cause::Base { index, error: BaseError(error) });
     }
     let output = outcome.map_err(panicked)?.map_err(|error| Cause::Transaction { index, error })?;
-    // Whoever is told of them is told in order.
-    let writes = if on_commit.is_some() { writes.into_vec() } else { writes.into_unordered() };
-    let resolved = state.resolve(writes.into_iter());
-    let mut flow = ControlFlow::Continue(());
-    if let Some(hook) = on_commit {
-        let commit = Commit { index, output: &output, writes: &resolved };
-        flow = catch_unwind(AssertUnwindSafe(|| hook(commit))).map_err(panicked)?;
-    }
+    let Some(hook) = on_commit else {
+        state.apply(SequentialState::resolve(writes.into_unordered()));
+        return Ok((output, ControlFlow::Continue(())));
+    };
+    let resolved: Vec<_> = SequentialState::resolve(writes.into_vec()).collect();
+    let commit = Commit { index, output: &output, writes: &resolved };
+    let flow = catch_unwind(AssertUnwindSafe(|| hook(commit))).map_err(panicked)?;
     state.apply(resolved);
     Ok((output, flow))
 }

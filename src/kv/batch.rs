@@ -139,9 +139,9 @@ fn sorted<K: Ord, V>(mut ops: Vec<(K, Op<V>)>) -> Vec<(K, Op<V>)> {
         ops.sort_by(|(a, _), (b, _)| a.cmp(b));
         return ops;
     }
-    let key = |at: &usize| ops.get(*at).map(|(key, _)| key);
-    let mut places: Vec<usize> = (0..ops.len()).collect();
-    places.sort_by(|a, b| key(a).cmp(&key(b)));
+    let mut places: Vec<_> = ops.iter().map(|(key, _)| key).zip(0..).collect();
+    places.sort_unstable(); // no two places are equal: of one key they come in the order given
+    let places: Vec<usize> = places.into_iter().map(|(_, place)| place).collect();
     if places.is_sorted() {
         return ops;
     }

@@ -44,17 +44,16 @@ impl<K: Key, V: Value> SequentialState<K, V> {
     }
 
     /// The writes of a transaction that has finished, resolved.
-    pub(crate) fn resolve<O>(&self, writes: impl Iterator<Item = (K, Write<V, O>)>) -> Vec<(K, Op<V>)> {
-        let resolved = writes.filter_map(|(key, write)| match write {
+    pub(crate) fn resolve<O>(writes: Vec<(K, Write<V, O>)>) -> impl Iterator<Item = (K, Op<V>)> {
+        writes.into_iter().filter_map(|(key, write)| match write {
             Write::Put(value) => Some((key, Op::Put(value))),
             Write::Delete => Some((key, Op::Delete)),
             Write::Merge(_) => None, // a sequential view merges into values at once
-        });
-        resolved.collect()
+        })
     }
 
     /// Takes over resolved writes.
-    pub(crate) fn apply(&mut self, writes: Vec<(K, Op<V>)>) {
+    pub(crate) fn apply(&mut self, writes: impl IntoIterator<Item = (K, Op<V>)>) {
         for (key, op) in writes {
             let value = op.into_value();
             if let Some(ordered) = self.ordered.get_mut() {
