@@ -331,7 +331,7 @@ mod tests {
     }
 
     fn machine(workers: usize, window: RunAhead, steps: Steps) -> Machine {
-        Machine { workers, window, run_ahead: 32, steps }
+        Machine { workers, window, run_ahead: 64, steps }
     }
 
     const POLICIES: [RunAhead; 2] = [RunAhead::Fixed, RunAhead::Adaptive];

@@ -91,7 +91,7 @@ fn predict(name: &str, block: &[Tx], steps: Steps) -> [f64; 2] {
     for (window, policy) in POLICIES {
         let mut line = format!("{name:<22} {policy:<9}");
         for threads in THREADS {
-            let outcome = simulate(block, Machine { workers: threads, window, run_ahead: 32, steps });
+            let outcome = simulate(block, Machine { workers: threads, window, run_ahead: 64, steps });
             let gain = total(block) as f64 / outcome.time as f64;
             line += &format!("{gain:>7.2} ({:4.2})", outcome.executions as f64 / block.len() as f64);
             if window == RunAhead::Adaptive && threads <= 2 {

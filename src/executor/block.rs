@@ -48,7 +48,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             threads: 0,
-            run_ahead: 32,
+            run_ahead: 64,
             window: RunAhead::Adaptive,
             shared_from: Duration::from_nanos(1_500),
             cores_apart: true,
