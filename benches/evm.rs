@@ -1,5 +1,6 @@
 //! Real Ethereum blocks, four ways: plain `revm` over its own hash-map database, this crate's sequential execution, and
-//! the executor on one thread and on two.
+//! the executor on one thread and on two. And twice sequentially at once, by two threads that have nothing to do with each other:
+//! what that gains (`copies`) is what the machine has for two threads at that moment, and the bound of what one block can gain.
 //!
 //! The ways take turns: a round runs every block in every way, each round beginning with another way, and what is compared
 //! was measured in the same round. Sequential execution runs twice a round, so that the table shows its own noise. Beside the
@@ -34,6 +35,8 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Barrier;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ideal::{Ideal, ideal};
@@ -45,13 +48,16 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 type Snapshot = <MemStore<StateKey, StateValue> as KvStore>::Snapshot;
 type Plain = CacheDB<EmptyDB>;
 
-/// The ways a block is run, in the order of the table. The second is the measure of the others.
-const WAYS: [&str; 5] = ["revm", "sequential", "again", "1", "2"];
+/// The ways a block is run, in the order of the table, but for the last. The second is the measure of the others.
+const WAYS: [&str; 6] = ["revm", "sequential", "again", "1", "2", "copies"];
 const REVM: usize = 0;
 const SEQUENTIAL: usize = 1;
 const AGAIN: usize = 2;
 const ONE: usize = 3;
 const TWO: usize = 4;
+const COPIES: usize = 5;
+/// How often each of two threads executes the block, so that their start weighs little.
+const IN_A_ROW: u32 = 3;
 
 /// A block, ready for each way.
 struct Case {
@@ -169,8 +175,28 @@ impl Case {
         input.transactions.iter().filter(|tx| evm.transact_commit(tx.env.clone()).is_ok()).count()
     }
 
+    /// What the block takes each of two threads that execute it sequentially at the same time, in nanoseconds: the slower one.
+    fn copies(&self) -> f64 {
+        let together = Barrier::new(2);
+        let copy = || {
+            together.wait();
+            let began = Instant::now();
+            for _ in 0..IN_A_ROW {
+                drop(execute_sequentially(&self.before, self.block.transactions(), &self.block, None));
+            }
+            began.elapsed().as_nanos() as f64 / f64::from(IN_A_ROW)
+        };
+        thread::scope(|scope| {
+            let other = scope.spawn(copy);
+            copy().max(other.join().unwrap_or(f64::NAN))
+        })
+    }
+
     /// Runs the block as `way` says, to its end: a run that fails is fast and worth nothing.
     fn run(&self, way: usize, executors: &[BlockExecutor; 2], conflicts: &mut Conflicts) -> Run {
+        if way == COPIES {
+            return Run { wall: self.copies(), ..Run::default() };
+        }
         let mut database = (way == REVM).then(|| self.plain.clone());
         let (cpu, wall) = (processor_time(), Instant::now());
         let (transactions, executions) = match way {
@@ -251,13 +277,14 @@ impl Runs {
             best(TWO),
             cpu(TWO),
             format!("{executions:.2}"),
+            format!("{:.2}", 2.0 * self.speed_up(COPIES)),
             bound(|ideal| ideal.two),
             bound(|ideal| ideal.unbounded),
         ]
     }
 }
 
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 18] = [
     "block",
     "txs",
     "Mgas",
@@ -273,6 +300,7 @@ const COLUMNS: [&str; 17] = [
     "best",
     "CPU",
     "runs/tx",
+    "copies",
     "ideal 2",
     "ideal",
 ];
