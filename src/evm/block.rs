@@ -154,16 +154,19 @@ impl Block {
     }
 
     fn run_on(&self, machine: &mut Machine, tx: &Transaction, view: &View<'_>) -> Result<TxOutput, Error> {
-        // Where one transaction follows the other there is nobody to be kept apart from.
-        let withholds = self.withholds && !view.is_sequential();
+        let withholds = self.withholds && !view.reads_freely();
         let mut done = self.run_once(machine, tx, view, withholds);
-        if matches!(done, Err(EVMError::Database(ReadError::Misjudged))) {
+        // What was supposed may be why it failed. What the view says stands.
+        if withholds
+            && let Err(error) = &done
+            && !matches!(error, EVMError::Database(ReadError::View(_)))
+        {
             done = self.run_once(machine, tx, view, false);
         }
         done.map_err(|error| self.failure(tx, view, error))
     }
 
-    /// Nothing has been written where the error is [`ReadError::Misjudged`].
+    /// Nothing has been written where the error is not the view's.
     fn run_once(
         &self,
         machine: &mut Machine,

@@ -36,9 +36,9 @@ pub struct Config {
     /// deadline or a way to cancel it, by timing or recording; nor executed elsewhere in part. If that fails, it is executed again as
     /// others are, for the prefix that an error comes with. Zero: all threads work from a block's begin, and none of this.
     pub shared_from: Duration,
-    /// Whether, on Linux, threads are kept on cores of their own: the pool's off the core that they were last called from, and who
-    /// sleeps in a block, the calling thread included, on the one it fell asleep on. By their affinity; that of who slept is then set
-    /// to what it was, and what somebody else sets it to meanwhile is lost on him. Elsewhere of no effect.
+    /// Whether, on Linux, threads are kept on cores of their own for a block: the pool's off the core that they are called from, and
+    /// who sleeps, the calling thread included, on the one it fell asleep on. By their affinity, which is then set to what it was;
+    /// what somebody else sets it to meanwhile, or adds to the process' cores, is lost on them. Elsewhere of no effect.
     pub cores_apart: bool,
     /// Whether to measure the time spent in each phase; costs two clock readings a phase and transaction.
     pub time_phases: bool,
@@ -59,8 +59,8 @@ impl Default for Config {
 
 /// Executes blocks of transactions in parallel, with the result of executing them one after the other.
 ///
-/// On Linux its threads are kept off the core that they were last called from ([`Config::cores_apart`]); a thread that a transaction
-/// starts there inherits that, and counts one core less. What a block leaves behind, the versions of every key that it
+/// On Linux its threads are kept off the calling thread's core for as long as a block lasts ([`Config::cores_apart`]); a thread that a
+/// transaction starts meanwhile inherits that, and counts one core less. What a block leaves behind, the versions of every key that it
 /// touched, is dropped by one of the threads after the block has been returned: the `Drop` of keys and values runs there, and the next
 /// block may wait for it. The snapshot is not held by then.
 ///

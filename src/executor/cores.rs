@@ -2,62 +2,42 @@
 //!
 //! Linux wakes a thread on an idle core if it finds one. A core of a virtual machine that has nothing to do goes back to its host,
 //! and then counts as taken, not as idle: the thread is woken on the core of its caller, who goes on working, and the two share it
-//! for milliseconds, while the other core stays asleep. So a pool's threads are kept off the core that they were last called
-//! from; and a worker that sleeps wakes where it fell asleep, unless another does so there. Who may not be moved, or has
+//! for milliseconds, while the other core stays asleep. So while a block is on it, a pool's threads are kept off the core that they
+//! were called from; and a worker that sleeps wakes where it fell asleep, unless another does so there. Who may not be moved, or has
 //! fewer cores than threads, stays where the system puts him; so do threads of a pool that are called before they have started.
-//!
-//! Between blocks they stay kept off: to be let go and kept off again takes longer than a short block, and has no use but for what
-//! is dropped there. On which cores a thread may run in truth is remembered, and learnt anew when somebody else has said so.
 
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
-/// The threads of a pool.
+/// The threads of a pool, each with the cores that it may run on in truth while it is kept off one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Cores(Arc<Mutex<Vec<Thread>>>);
-
-#[derive(Debug)]
-struct Thread {
-    id: Pid,
-    kept: Option<Kept>,
-}
-
-/// A thread that is kept off a core.
-#[derive(Debug)]
-struct Kept {
-    off: usize,
-    /// Where it may run in truth, and where it does.
-    own: CpuSet,
-    others: CpuSet,
-}
+pub(super) struct Cores(Arc<Mutex<Vec<(Pid, Option<CpuSet>)>>>);
 
 impl Cores {
     /// By each thread of the pool, once.
     pub(super) fn enter(&self) {
-        self.0.lock().push(Thread { id: gettid(), kept: None });
+        self.0.lock().push((gettid(), None));
     }
 
-    /// Keeps the pool's threads off the core of the caller, who is about to call them. Costs two calls of the system a thread, or
-    /// one where the caller is on the core where it was the last time.
+    /// Keeps the pool's threads off the core of the caller, who is about to call them.
     pub(super) fn keep_off_mine(&self) {
         let mine = sched_getcpu();
         let mut threads = self.0.lock();
         let enough = u32::try_from(threads.len()).unwrap_or(u32::MAX);
-        for Thread { id, kept } in threads.iter_mut() {
-            let Ok(cores) = sched_getaffinity(Some(*id)) else { continue }; // also where there are more than a set holds
-            let own = match kept {
-                Some(kept) if kept.others == cores && kept.off == mine => continue,
-                Some(kept) if kept.others == cores => kept.own,
-                _ => cores,
-            };
-            let mut others = own;
+        for (thread, own) in threads.iter_mut() {
+            let Ok(cores) = sched_getaffinity(Some(*thread)) else { continue }; // also where there are more than a set holds
+            let mut others = cores;
             others.unset(mine);
-            let may_be = own.is_set(mine) && others.count() >= enough;
-            let wanted = if may_be { others } else { own };
-            if wanted == cores || sched_setaffinity(Some(*id), &wanted).is_ok() {
-                *kept = may_be.then_some(Kept { off: mine, own, others });
+            if cores.is_set(mine) && others.count() >= enough && sched_setaffinity(Some(*thread), &others).is_ok() {
+                own.get_or_insert(cores);
             }
         }
+    }
+
+    /// Lets `thread`, which has done what it was called for, run where it might.
+    pub(super) fn leave(&self, thread: Pid) {
+        let own = self.0.lock().iter_mut().find(|(one, _)| *one == thread).and_then(|(_, own)| own.take());
+        own.inspect(|own| may_run_on(Some(thread), own));
     }
 }
 
@@ -88,7 +68,7 @@ impl Here {
 
 impl Drop for Here {
     fn drop(&mut self) {
-        may_run_on(&self.own);
+        may_run_on(None, &self.own);
         if let Some(slept_on) = SLEPT_ON.get(self.core / 64) {
             slept_on.fetch_and(!(1 << (self.core % 64)), Ordering::Relaxed);
         }
@@ -96,8 +76,8 @@ impl Drop for Here {
 }
 
 /// What the system refuses here nobody could do anything about.
-fn may_run_on(cores: &CpuSet) {
-    let _ = sched_setaffinity(None, cores);
+fn may_run_on(thread: Option<Pid>, cores: &CpuSet) {
+    let _ = sched_setaffinity(thread, cores);
 }
 
 #[cfg(test)]
@@ -128,45 +108,36 @@ mod tests {
         Some(cores)
     }
 
-    fn only(core: usize) -> CpuSet {
-        let mut one = CpuSet::new();
-        one.set(core);
-        one
-    }
-
     #[test]
-    fn a_called_thread_is_kept_off_the_core_that_it_was_last_called_from() {
+    fn a_called_thread_is_kept_off_its_callers_core_until_it_leaves() {
         let _one = ONE.lock();
         let Some(all) = two_cores() else { return };
         let cores = Cores::default();
-        let ((entered, thread), (end, ended)) = (channel(), channel::<()>());
+        let ((entered, thread), (call, called), (asleep, wakes)) = (channel(), channel(), channel());
         thread::scope(|scope| {
             let theirs = cores.clone();
-            scope.spawn(move || {
+            let other = scope.spawn(move || {
                 theirs.enter();
                 entered.send(gettid()).unwrap();
-                let _ = ended.recv();
+                called.recv().unwrap();
+                let during = sched_getaffinity(None).unwrap();
+                theirs.leave(gettid());
+                asleep.send(()).unwrap();
+                (during, sched_getaffinity(None).unwrap())
             });
             let thread = thread.recv().unwrap();
-            let of_thread = || sched_getaffinity(Some(thread)).unwrap();
-            let some: Vec<_> = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core)).take(2).collect();
-            for core in [some[0], some[0], some[1], some[0]] {
-                sched_setaffinity(None, &only(core)).unwrap();
-                cores.keep_off_mine();
-                assert_eq!((of_thread().count(), of_thread().is_set(core)), (all.count() - 1, false));
-            }
-            // What somebody else has said since is what it may do in truth.
-            sched_setaffinity(Some(thread), &only(some[0])).unwrap();
+            // Called twice, as of a block whose threads had not yet left when the next one called them.
+            let mine = here(); // so that it is one core that both are kept off
             cores.keep_off_mine();
-            assert_eq!(of_thread(), only(some[0]), "it has no other");
-            sched_setaffinity(None, &only(some[1])).unwrap();
             cores.keep_off_mine();
-            assert_eq!(of_thread(), only(some[0]));
-            sched_setaffinity(Some(thread), &all).unwrap();
-            cores.keep_off_mine();
-            assert_eq!((of_thread().count(), of_thread().is_set(some[1])), (all.count() - 1, false));
-            may_run_on(&all);
-            drop(end);
+            let core = (0..CpuSet::MAX_CPU).find(|core| sched_getaffinity(None).unwrap().is_set(*core)).unwrap();
+            drop(mine);
+            assert_eq!(sched_getaffinity(Some(thread)).unwrap().count(), all.count() - 1);
+            call.send(()).unwrap();
+            wakes.recv().unwrap();
+            let (during, after) = other.join().unwrap();
+            assert!(!during.is_set(core));
+            assert_eq!(after, all);
         });
     }
 
@@ -179,6 +150,7 @@ mod tests {
         cores.enter();
         cores.keep_off_mine();
         assert_eq!(sched_getaffinity(None).unwrap().count(), 1);
+        cores.leave(gettid());
         drop(one);
         assert_eq!(sched_getaffinity(None).unwrap(), all);
     }

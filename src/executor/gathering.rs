@@ -7,6 +7,7 @@ use super::error::panic_message;
 use crate::kv::{Op, WriteBatch};
 use crate::multiversion::LANES;
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, thread_number};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub(super) struct Gathering<K, V> {
@@ -63,13 +64,24 @@ impl<K: Ord, V> Gathering<K, V> {
     pub(super) fn into_batch(self) -> Result<WriteBatch<K, V>, String> {
         let Parts { there, panicked } = self.parts.into_inner();
         match panicked {
-            None => Ok(WriteBatch::from_ascending(there.into_iter().reduce(merged).unwrap_or_default())),
+            None => Ok(WriteBatch::from_ascending(all_merged(there.into()))),
             Some(message) => Err(message),
         }
     }
 }
 
-/// Two parts as one: what is large is moved once.
+/// All parts as one, two and two of them at a time: each operation is moved once a round.
+fn all_merged<K: Ord, V>(mut parts: VecDeque<Vec<(K, Op<V>)>>) -> Vec<(K, Op<V>)> {
+    while let Some(left) = parts.pop_front() {
+        match parts.pop_front() {
+            Some(right) => parts.push_back(merged(left, right)),
+            None => return left,
+        }
+    }
+    Vec::new()
+}
+
+/// Two parts as one.
 fn merged<K: Ord, V>(left: Vec<(K, Op<V>)>, right: Vec<(K, Op<V>)>) -> Vec<(K, Op<V>)> {
     let mut all = Vec::with_capacity(left.len() + right.len());
     let (mut left, mut right) = (left.into_iter(), right.into_iter());

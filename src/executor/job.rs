@@ -92,7 +92,8 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         let len = (block.len() + places.elsewhere()) as TxIndex;
         let signals = Block { interrupted: Arc::new(AtomicBool::new(false)), parking: Arc::new(Parking::default()) };
         let store = MultiVersionStore::new(snapshot.clone().into_dyn(), block.len(), Arc::clone(&signals.interrupted))
-            .until(deadline);
+            .until(deadline)
+            .shared(elsewhere.is_some());
         let most = config.run_ahead.saturating_mul(threads).try_into().unwrap_or(u32::MAX);
         // Who waits for others' transactions has time to try its own, whatever becomes of them.
         let policy = if elsewhere.is_some() { RunAhead::Fixed } else { config.window };

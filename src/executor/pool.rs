@@ -66,13 +66,26 @@ impl Pool {
     /// Runs `lead` on the calling thread, and `work` on each of the others once `lead` calls them. Returns when all have.
     pub(super) fn run(&self, lead: impl FnOnce(&dyn Fn()), work: impl Fn() + Sync) {
         let Some(pool) = &self.others else { return lead(&|| ()) };
+        let called = &|| {
+            work();
+            #[cfg(target_os = "linux")]
+            self.leave_later();
+        };
         pool.in_place_scope(|scope| {
             lead(&|| {
                 #[cfg(target_os = "linux")]
                 self.cores.keep_off_mine();
-                scope.spawn_broadcast(|_, _| work());
+                scope.spawn_broadcast(move |_, _| called());
             });
         });
+    }
+
+    /// Lets the calling thread of the pool run where it might, once nobody waits for it any more: that takes as long as a short
+    /// transaction, and the block is over.
+    #[cfg(target_os = "linux")]
+    fn leave_later(&self) {
+        let (cores, thread) = (self.cores.clone(), rustix::thread::gettid());
+        rayon::spawn(move || cores.leave(thread));
     }
 
     /// Drops `what` on one of the others when it comes to it, and a panic in that is nothing; on this thread if there are none, or if

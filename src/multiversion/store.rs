@@ -46,6 +46,8 @@ pub(crate) struct MultiVersionStore<K: Key, V: Value, M: MergeOperator<K, V>> {
     interrupted: Arc<AtomicBool>,
     /// When the block gives up: its runs look themselves, since every worker may be in one.
     deadline: Option<Instant>,
+    /// Whether others execute a part of the block.
+    shared: bool,
 }
 
 impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
@@ -59,12 +61,22 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
             range_readers_end: AtomicU32::new(0),
             interrupted,
             deadline: None,
+            shared: false,
         }
     }
 
     /// The same, of a block that gives up at `deadline`.
     pub(crate) fn until(self, deadline: Option<Instant>) -> Self {
         Self { deadline, ..self }
+    }
+
+    /// The same, of a block of which others execute a part if it is `shared`.
+    pub(crate) fn shared(self, shared: bool) -> Self {
+        Self { shared, ..self }
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared
     }
 
     pub(crate) fn base(&self) -> &DynRead<K, V> {

@@ -235,7 +235,8 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
         Ok(())
     }
 
-    /// Marks the writes made so far. Savepoints nest to any depth, at O(1) each.
+    /// Marks the writes made so far. Savepoints nest to any depth, at O(1) each; the first of a run, or the first iterator, after
+    /// more than a few writes puts those in order.
     pub fn savepoint(&self) -> Savepoint {
         self.run.borrow_mut().writes.savepoint()
     }
@@ -292,10 +293,14 @@ impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
         self.unsettled.get()
     }
 
-    /// Whether the block executes one transaction after the other, so that nothing read can change.
+    /// Whether nothing that this run reads can change, and nobody else has to be told of it: to read less then spares nothing.
     #[cfg_attr(not(feature = "evm"), expect(dead_code, reason = "Ethereum's blocks ask"))]
-    pub(crate) fn is_sequential(&self) -> bool {
-        matches!(self.source, Source::Sequential(_))
+    pub(crate) fn reads_freely(&self) -> bool {
+        match &self.source {
+            Source::Speculative(_) => false,
+            Source::Frontier(store) => !store.is_shared(),
+            Source::Sequential(_) => true,
+        }
     }
 
     pub(super) fn tx(&self) -> TxIndex {

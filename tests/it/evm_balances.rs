@@ -1,8 +1,8 @@
 //! Contracts that are paid and pay: what they have is not read, as long as nobody looks.
 
 use crate::evm_made::{
-    BYZANTIUM, CANCUN, HOMESTEAD, LONDON, Made, addr, argument, balance, if_data, push, push_address, send, slow,
-    sstore, word,
+    BYZANTIUM, CANCUN, HOMESTEAD, LONDON, Made, PRAGUE, addr, argument, balance, if_data, push, push_address, send,
+    slow, sstore, word,
 };
 use cachekv::evm::{Block, store};
 use cachekv::executor::Options;
@@ -45,7 +45,7 @@ fn who_pays_into_a_contract_waits_for_nobody() {
 
 #[test]
 fn a_contract_pays_as_long_as_it_has() {
-    for era in [HOMESTEAD, BYZANTIUM, LONDON, CANCUN] {
+    for era in [HOMESTEAD, BYZANTIUM, LONDON, CANCUN, PRAGUE] {
         let bank_at = addr(1);
         let mut made = Made::new(era);
         made.contract(bank_at, 3, bank());
@@ -85,6 +85,46 @@ fn what_was_supposed_too_much_leaves_nothing_behind() {
             (balance(&state, addr(giver)), balance(&state, addr(purse))) == (Some(2), Some(4))
         })
     );
+}
+
+/// What only a run meets that supposes too much is no error of the block.
+#[test]
+fn an_error_behind_what_was_supposed_too_much_is_none() {
+    let mut made = Made::new(LONDON);
+    let unknown = made.input.header.number - 9;
+    let nothing = [push(word(0)), push(word(0)), push(word(0)), push(word(0))].concat();
+    let pay = [nothing, push(word(10)), push_address(addr(50)), push(word(50_000)), vec![op::CALL]].concat();
+    // If it could pay, it asks for the hash of a block that nobody gave.
+    let end = (pay.len() + 1 + 3 + 1 + 33 + 2 + 1) as u16;
+    let to_end = [vec![op::ISZERO, op::PUSH2], end.to_be_bytes().to_vec(), vec![op::JUMPI]].concat();
+    let ask = [push(word(unknown)), vec![op::BLOCKHASH, op::POP], vec![op::STOP], vec![op::JUMPDEST]].concat();
+    made.contract(addr(1), 3, [pay, to_end, ask].concat());
+    for index in 0..8 {
+        let from = made.rich(10 + index);
+        made.tx(from, TxKind::Call(addr(1)), u64::from(index == 7), Vec::new());
+    }
+    assert_eq!(balance(&made.check(), addr(1)), Some(4));
+}
+
+/// Accounts that delegated before the block are contracts that send.
+#[test]
+fn who_has_delegated_pays_is_paid_and_sends() {
+    let mut made = Made::new(PRAGUE);
+    made.contract(addr(1), 0, bank());
+    let delegates = 2..8;
+    for index in delegates.clone() {
+        let code = [&[0xef, 0x01, 0x00], addr(1).as_slice()].concat();
+        made.contract(addr(index), 1_000_000_000, code).nonce = 0;
+    }
+    for round in 0..4 {
+        for index in delegates.clone() {
+            let (a, b) = (made.rich(100 + 20 * round + 2 * index), made.rich(101 + 20 * round + 2 * index));
+            made.tx(a, TxKind::Call(addr(index)), 5, Vec::new());
+            made.call(b, addr(index), 7);
+            made.tx(addr(index), TxKind::Call(addr(2 + (index + round) % 6)), 3, Vec::new());
+        }
+    }
+    made.check();
 }
 
 /// One thing that a contract of a random block does.
@@ -162,7 +202,7 @@ proptest! {
     /// Money goes to and fro between contracts that call each other, look, fail and destroy themselves.
     #[test]
     fn random_contracts_pay_each_other(
-        era in prop::sample::select(vec![HOMESTEAD, BYZANTIUM, LONDON, CANCUN]),
+        era in prop::sample::select(vec![HOMESTEAD, BYZANTIUM, LONDON, CANCUN, PRAGUE]),
         contracts in prop::collection::vec((values(), prop::collection::vec(steps(), 0..5)), CONTRACTS as usize),
         calls in prop::collection::vec((1..=CONTRACTS, 0u64..20), 1..25),
     ) {
