@@ -26,6 +26,10 @@ const FIRST_LOSS: u32 = 2;
 /// The most, and the least, that a commit without executions in advance adds, so that a window of one comes to try two again.
 const PROBES: (u32, u32) = (ONE / 8, ONE / 128);
 
+/// How wide it is at most before anything has lasted: what is slow at a block's begin is to hold up nobody, and a block that is one
+/// chain is not to be executed several times by many workers before that is known.
+const BEGIN: u32 = 256;
+
 /// The window: from the commit frontier, how many transactions may be under way or wait for their commit.
 ///
 /// It grows and shrinks by parts of itself, so it settles where the share of executions in advance that last has a certain
@@ -47,10 +51,11 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// A window of at most `most` transactions, and at first of so many: what is slow at a block's begin is to hold up nobody.
+    /// A window of at most `most` transactions.
     pub(crate) fn new(policy: RunAhead, most: u32) -> Self {
         let most = most.clamp(1, u32::MAX / ONE / 2) * ONE;
-        Self { policy, width: most, most, probe: PROBES.0, failed: None, lasted: false }
+        let width = if policy == RunAhead::Fixed { most } else { most.min(BEGIN * ONE) };
+        Self { policy, width, most, probe: PROBES.0, failed: None, lasted: false }
     }
 
     /// The width, at least 1.
@@ -142,6 +147,15 @@ mod tests {
         (0..9).for_each(|index| window.committed(index, 1, true));
         assert_eq!(window.width(), 7);
         assert_eq!(Window::new(RunAhead::Fixed, 0).width(), 1);
-        assert_eq!(Window::new(RunAhead::Adaptive, u32::MAX).width(), u32::MAX / ONE / 2);
+        assert_eq!(Window::new(RunAhead::Fixed, u32::MAX).width(), u32::MAX / ONE / 2);
+    }
+
+    #[test]
+    fn a_window_begins_no_wider_than_what_may_be_in_vain() {
+        assert_eq!(Window::new(RunAhead::Adaptive, 64).width(), 64);
+        let mut window = Window::new(RunAhead::Adaptive, u32::MAX);
+        assert_eq!(window.width(), BEGIN);
+        (0..200).for_each(|index| window.committed(index, 1, true));
+        assert_eq!(window.width(), u32::MAX / ONE / 2);
     }
 }
