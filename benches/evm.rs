@@ -1,5 +1,5 @@
 //! Real Ethereum blocks, four ways: plain `revm` over its own hash-map database, this crate's sequential execution, and
-//! the executor on one thread and on two. And twice sequentially at once, by two threads that have nothing to do with each other:
+//! the executor on one thread and on two. And twice sequentially at once, by two threads that share nothing but what they read:
 //! what that gains (`copies`) is what the machine has for two threads at that moment, and the bound of what one block can gain.
 //!
 //! The ways take turns: a round runs every block in every way, each round beginning with another way, and what is compared
