@@ -231,8 +231,8 @@ impl BlockExecutor {
 
     /// Runs a worker on this thread, and on every thread of the pool once this one calls them; of a new pool if that is taken.
     ///
-    /// A worker never waits for another transaction inside the pool, and the pool has no work but one worker a thread, and to drop what
-    /// the last block left: what user code hands to rayon runs on the thread that handed it, and nobody steals a worker.
+    /// A worker never waits for another transaction inside the pool, and the pool has no work but one worker a thread, and what the
+    /// last block left, to drop and to let go: what user code hands to rayon runs on the thread that handed it, and nobody steals a worker.
     fn on_pool<V: Vm>(&self, job: &Job<'_, '_, V>, known: Known) -> Result<(), rayon::ThreadPoolBuildError> {
         let own;
         let one = self.busy.try_lock();

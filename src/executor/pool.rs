@@ -19,8 +19,9 @@ pub(super) struct Pool {
     others: Option<rayon::ThreadPool>,
     /// Whether what one block has left waits to be dropped.
     remains: Arc<AtomicBool>,
+    /// Where the others are kept apart.
     #[cfg(target_os = "linux")]
-    cores: Cores,
+    cores: Option<Cores>,
 }
 
 #[cfg(not(any(kv_loom, kv_shuttle, kv_tsan)))]
@@ -32,18 +33,14 @@ impl Pool {
             threads => threads,
         };
         #[cfg(target_os = "linux")]
-        let cores = Cores::default();
+        let cores = apart.then(Cores::default);
         let others = if threads > 1 {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads - 1);
             let pool = pool.thread_name(|index| format!("cachekv-{index}"));
             #[cfg(target_os = "linux")]
             let pool = {
                 let cores = cores.clone();
-                pool.start_handler(move |_| {
-                    if apart {
-                        cores.enter()
-                    }
-                })
+                pool.start_handler(move |_| cores.iter().for_each(Cores::enter))
             };
             Some(pool.build()?)
         } else {
@@ -74,7 +71,7 @@ impl Pool {
         pool.in_place_scope(|scope| {
             lead(&|| {
                 #[cfg(target_os = "linux")]
-                self.cores.keep_off_mine();
+                self.cores.iter().for_each(Cores::keep_off_mine);
                 scope.spawn_broadcast(move |_, _| called());
             });
         });
@@ -84,7 +81,8 @@ impl Pool {
     /// transaction, and the block is over.
     #[cfg(target_os = "linux")]
     fn leave_later(&self) {
-        let (cores, thread) = (self.cores.clone(), rustix::thread::gettid());
+        let Some(cores) = self.cores.clone() else { return };
+        let thread = rustix::thread::gettid();
         rayon::spawn(move || cores.leave(thread));
     }
 

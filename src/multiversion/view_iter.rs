@@ -18,8 +18,9 @@ use std::ops::{Bound, RangeBounds};
 impl<'a, K: Key, V: Value, M: MergeOperator<K, V>> TxView<'a, K, V, M> {
     /// The entries within `bounds` in ascending key order; [`rev`](Iterator::rev) gives them descending, and both ends
     /// may be mixed. Making it observes nothing; each step observes one key and its value. Costs O(own writes in range) or
-    /// O(1) to make, whatever the transaction's place in the block, and what the state below asks for a range to be opened (one in
-    /// a file may read). The first range of a block makes the directory of the keys written so far, O(n log n).
+    /// O(1) to make, whatever the transaction's place in the block (the first after many writes puts them in order), and
+    /// what the state below asks for a range to be opened (one in a file may read). The first range of a block makes the
+    /// directory of the keys written so far, O(n log n).
     pub fn range(&self, bounds: impl RangeBounds<K>) -> ViewIter<'_, 'a, K, V, M> {
         ViewIter::new(ViewKeys::new(self, KeyRange::new(bounds), true))
     }

@@ -44,6 +44,18 @@ impl From<ViewError> for Failure {
     }
 }
 
+/// What there is before a block, where it matters little.
+pub const BASE: [(Key, Value); 3] = [(1, 10), (2, 20), (3, 30)];
+
+/// Adds one to `key`, and gives what it was.
+pub fn increment(key: Key) -> Act {
+    act(move |view| {
+        let value = view.get(&key)?.unwrap_or(0);
+        view.set(key, value + 1);
+        Ok(vec![value])
+    })
+}
+
 /// Runs its transactions.
 pub struct Acts;
 impl Vm for Acts {

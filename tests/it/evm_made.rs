@@ -5,7 +5,7 @@ use cachekv::evm::{
     Account, Block, BlockInput, Error, Fork, Header, StateKey, StateValue, Transaction, TxOutput, accounts, receipts,
     store,
 };
-use cachekv::executor::{BlockError, BlockExecutor, BlockOutput, Cause, Options, execute_sequentially};
+use cachekv::executor::{BlockError, BlockExecutor, BlockOutput, Cause, Elsewhere, Options, execute_sequentially};
 use cachekv::kv::KvStore;
 use revm::bytecode::{Bytecode, opcode as op};
 use revm::context::{BlockEnv, TxEnv};
@@ -198,7 +198,9 @@ fn every_way(input: BlockInput) -> impl Iterator<Item = (String, Block, Done)> {
         let who = format!("{} threads, round {round}", executor.threads());
         let (block, before) = fresh();
         let began = Instant::now();
-        let options = Options { hints: (round % 2 == 0).then(|| block.hints()), ..Options::default() };
+        // Of a block of which others may execute a part, though it is none here, what is read has to be told.
+        let elsewhere = (round % 3 == 0).then(|| Elsewhere::new([]));
+        let options = Options { hints: (round % 2 == 0).then(|| block.hints()), elsewhere, ..Options::default() };
         let done = executor.execute_with(&before, block.transactions(), &block, options);
         assert!(began.elapsed() < PROMPTLY, "{who}: took {:?}", began.elapsed());
         (who, block, done)

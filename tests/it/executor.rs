@@ -9,16 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-const BASE: [(Key, Value); 3] = [(1, 10), (2, 20), (3, 30)];
-
-fn increment(key: Key) -> Act {
-    act(move |view| {
-        let value = view.get(&key)?.unwrap_or(0);
-        view.set(key, value + 1);
-        Ok(vec![value])
-    })
-}
-
 /// An executor that looks ahead as far as it may.
 fn threads(threads: usize) -> BlockExecutor {
     crate::acts::sharing(threads)

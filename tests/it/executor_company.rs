@@ -8,16 +8,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const BASE: [(Key, Value); 3] = [(1, 10), (2, 20), (3, 30)];
-
-fn increment(key: Key) -> Act {
-    act(move |view| {
-        let value = view.get(&key)?.unwrap_or(0);
-        view.set(key, value + 1);
-        Ok(vec![value])
-    })
-}
-
 /// Transactions that are not worth sharing are executed by the calling thread, to the last; what is executed elsewhere, or
 /// worth sharing from the begin, calls the others at once.
 #[test]

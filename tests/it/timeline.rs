@@ -147,8 +147,6 @@ fn lives<K: Debug>(events: &[&Event<K>], committed: TxIndex) {
     }
 }
 
-const BASE: [(Key, Value); 3] = [(1, 10), (2, 20), (3, 30)];
-
 fn recorded<'o>() -> Options<'o, Acts> {
     Options { record: true, ..Options::default() }
 }

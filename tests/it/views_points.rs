@@ -6,8 +6,6 @@ use cachekv::kv::Op;
 use cachekv::multiversion::ViewError;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-const BASE: [(Key, Value); 3] = [(1, 10), (2, 20), (3, 30)];
-
 #[test]
 fn a_read_falls_when_the_value_changes() {
     read_falls(race(&BASE, nothing, |view| view.set(1, 11), |view| Ok(vec![of(view.get(&1)?)])));
