@@ -167,9 +167,10 @@ fn resident_bytes() -> u64 {
     line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
+/// One whose threads all work from the block's begin: one of them keeps the frontier where it is while another is timed.
 fn executor(threads: usize) -> BlockExecutor {
     let mut config = Config::default();
-    config.threads = threads;
+    (config.threads, config.shared_from) = (threads, Duration::ZERO);
     BlockExecutor::with_config(config).expect("threads")
 }
 
@@ -236,6 +237,10 @@ fn multiversion(criterion: &mut Criterion) {
     let [before, after] = *vm.at.lock();
     println!("memory: {} bytes a written key, key and value (16 bytes) included", (after - before) / (10 * len));
 }
+
+/// As in the benchmarks of whole blocks.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 criterion_group! {
     name = benches;

@@ -22,6 +22,10 @@ use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, c
 use std::time::Duration;
 use subject::{Entry, NAMES, Shuffle, mixed, subject};
 
+/// As of the program: what one thread takes the other gives back, and the system's waits for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn quick(group: &mut BenchmarkGroup<'_, WallTime>) {
     group.sample_size(20).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(400));
 }

@@ -108,7 +108,7 @@ fn state() -> MemSnapshot<u8, u8> {
 /// A block that is in place, for workers that may claim one transaction each beyond the frontier.
 pub(super) fn job(block: Block, options: Options<'static, Calls>) -> Work {
     let config = Config { run_ahead: 1, ..Config::default() };
-    match Job::new(&config, 2, &state(), block, &Calls, options) {
+    match Job::new(&config, 2, &state(), block, &Calls, options, None) {
         Ok(job) => Arc::new(job),
         Err(cause) => panic!("{cause:?}"),
     }

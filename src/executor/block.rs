@@ -4,10 +4,9 @@ use super::cancel::CancelToken;
 use super::elsewhere::Elsewhere;
 use super::error::{BlockResult, Cause, failed, panic_message};
 use super::job::Job;
-use super::output::BlockOutput;
 use super::pace::{Known, Pace};
 use super::pool::Pool;
-use super::sequential::execute_sequentially;
+use super::sequential::Prefix;
 use super::vm::{OnCommit, Operand, Vm};
 use super::window::RunAhead;
 use super::worker::Worker;
@@ -197,43 +196,51 @@ impl BlockExecutor {
     {
         let began = Instant::now();
         let known = self.known(block, vm, &options);
-        if self.is_for_one(block.len(), known, &options)
-            && let Ok(done) = execute_sequentially(snapshot, block, vm, None)
+        let mut pace = Pace::new(self.config.shared_from, self.pace.load(Ordering::Relaxed), known);
+        let mut begun = match self.begins_sequentially(block.len(), &options) && !pace.is_worth_company() {
+            true => Prefix::execute(snapshot, block, vm, &mut pace),
+            false => None,
+        };
+        if let Some(all) = begun.take_if(|begun| begun.outputs.len() == block.len())
+            && let Some(done) = all.into_output(began)
         {
-            return Ok(alone::<V>(done));
+            self.pace.store(pace.mean(), Ordering::Relaxed);
+            return Ok(done);
         }
-        let job = match Job::new(&self.config, self.threads(), snapshot, block, vm, options) {
+        let job = match Job::new(&self.config, self.threads(), snapshot, block, vm, options, begun) {
             Ok(job) => job,
             Err(cause) => return Err(failed(cause)),
         };
-        let ran = self.on_pool(&job, known);
+        let ran = self.on_pool(&job, &mut pace);
+        self.pace.store(pace.mean(), Ordering::Relaxed);
         job.conclude(began, ran.err().map(|error| Cause::Threads(error.to_string())), &self.pool)
     }
 
-    /// What `vm` knows of the transactions of `block`, where that decides anything.
+    /// What is known of the transactions of `block`, where that decides anything.
     fn known<V: Vm>(&self, block: &[V::Transaction], vm: &V, options: &Options<'_, V>) -> Known {
-        let decides = self.threads() > 1 && options.elsewhere.is_none() && !self.config.shared_from.is_zero();
+        if self.threads() == 1 || block.len() <= 1 {
+            return Known::Short;
+        }
+        let decides = options.elsewhere.is_none() && !self.config.shared_from.is_zero();
         if !decides || TxIndex::try_from(block.len()).is_err() {
             return Known::Nothing;
         }
         Known::of((0..).zip(block).map(|(index, transaction)| vm.is_long(index, transaction)))
     }
 
-    /// Whether a block of `len` transactions is for the calling thread alone, from its first to its last, and nothing is asked of
-    /// it that would have to be looked at meanwhile.
-    fn is_for_one<V: Vm>(&self, len: usize, known: Known, options: &Options<'_, V>) -> bool {
+    /// Whether nothing is asked of a block of `len` transactions that would have to be looked at, or noted, with each of them.
+    fn begins_sequentially<V: Vm>(&self, len: usize, options: &Options<'_, V>) -> bool {
         let Options { on_commit, hints: _, cancel, deadline, elsewhere, record } = options;
         let is_watched = on_commit.is_some() || cancel.is_some() || deadline.is_some() || *record;
-        let is_alone = self.threads() == 1 || len <= 1 || known == Known::Short;
-        let may_be = elsewhere.is_none() && !self.config.time_phases && !self.config.shared_from.is_zero();
-        is_alone && may_be && !is_watched
+        let is_whole = elsewhere.is_none() && len < TxIndex::MAX as usize;
+        is_whole && !is_watched && !self.config.time_phases && !self.config.shared_from.is_zero()
     }
 
     /// Runs a worker on this thread, and on every thread of the pool once this one calls them; of a new pool if that is taken.
     ///
     /// A worker never waits for another transaction inside the pool, and the pool has no work but one worker a thread, and what the
     /// last block left, to drop and to let go: what user code hands to rayon runs on the thread that handed it, and nobody steals a worker.
-    fn on_pool<V: Vm>(&self, job: &Job<'_, '_, V>, known: Known) -> Result<(), rayon::ThreadPoolBuildError> {
+    fn on_pool<V: Vm>(&self, job: &Job<'_, '_, V>, pace: &mut Pace) -> Result<(), rayon::ThreadPoolBuildError> {
         let own;
         let one = self.busy.try_lock();
         let pool = match &one {
@@ -243,22 +250,10 @@ impl BlockExecutor {
                 &own
             }
         };
-        let mut pace = Pace::new(self.config.shared_from, self.pace.load(Ordering::Relaxed), known);
-        pool.run(|call| Worker::leading(job, &mut pace, call).run(), || Worker::new(job).run());
-        self.pace.store(pace.mean(), Ordering::Relaxed);
+        pool.run(|call| Worker::leading(job, pace, call).run(), || Worker::new(job).run());
         Ok(())
     }
 }
-
-/// What was executed sequentially, as what one thread has executed.
-fn alone<V: Vm>(mut done: Done<V>) -> Done<V> {
-    let stats = &mut done.stats;
-    (stats.alone, stats.frontier_executions) = (stats.transactions, stats.executions);
-    done
-}
-
-/// What a block came to.
-type Done<V> = BlockOutput<<V as Vm>::Key, <V as Vm>::Value, <V as Vm>::Output>;
 
 impl fmt::Debug for BlockExecutor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,6 +11,7 @@ use super::parking::Parking;
 use super::places::Places;
 use super::pool::Pool;
 use super::scheduler::Scheduler;
+use super::sequential::Prefix;
 use super::stats::Tally;
 use super::vm::{Operand, Vm};
 use super::window::{RunAhead, Window};
@@ -73,7 +74,8 @@ impl<V: Vm> Run<V> {
 }
 
 impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
-    /// The block `block` over `snapshot`, for `threads` workers: everything is in place, and nothing runs yet.
+    /// The block `block` over `snapshot`, for `threads` workers, after what has `begun` it: everything is in place, and nothing runs
+    /// yet.
     pub(super) fn new<S>(
         config: &Config,
         threads: usize,
@@ -81,6 +83,7 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         block: &'b [V::Transaction],
         vm: &'b V,
         options: Options<'o, V>,
+        begun: Option<Prefix<V>>,
     ) -> Result<Self, Cause<V::Error>>
     where
         S: KvRead<Key = V::Key, Value = V::Value>,
@@ -121,11 +124,24 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
             tally: Mutex::new(Tally::new(record)),
             gathering: Gathering::new(),
         };
+        begun.into_iter().for_each(|begun| job.take_over(begun));
         job.predict(hints);
         match job.attach() {
             true => Ok(job),
             false => Err(Cause::Malformed("what is executed elsewhere belongs to another block")),
         }
+    }
+
+    /// Goes on behind what was executed sequentially: nothing else has begun.
+    fn take_over(&self, Prefix { state, outputs }: Prefix<V>) {
+        #[expect(clippy::cast_possible_truncation, reason = "a part of the block")]
+        let end = outputs.len() as TxIndex;
+        self.store.begin_with(end, state);
+        self.tally.lock().begun(end);
+        self.committer.between(|committed| {
+            committed.outputs = outputs;
+            self.scheduler.begin_at(end, committed.window.width());
+        });
     }
 
     /// Places estimates where transactions are expected to write.
@@ -136,7 +152,7 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
             }
         }
         let Some(hints) = hints else { return };
-        for place in 0..self.scheduler.len() {
+        for place in self.scheduler.frontier()..self.scheduler.len() {
             let keys = self.places.transaction(place).and_then(|given| hints.get(given));
             if let Some(keys) = keys.filter(|keys| !keys.is_empty()) {
                 self.scheduler.expect(place, Run::nothing(self.store.predict(place, keys)));

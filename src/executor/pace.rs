@@ -30,7 +30,7 @@ const OUTWEIGHED: u64 = 10;
 pub(super) enum Known {
     /// Too little: time will tell.
     Nothing,
-    /// Nearly all are short.
+    /// Nearly all are short, or there is nobody to share them with.
     Short,
     /// Enough are long.
     Long,
@@ -79,8 +79,8 @@ impl Pace {
     }
 
     /// Whether the execution that is about to begin, with so many before it, is to be timed.
-    pub(super) fn is_due(executions: u64) -> bool {
-        executions < ENOUGH || executions.is_multiple_of(TIMED)
+    pub(super) fn is_due(&self, executions: u64) -> bool {
+        self.known != Known::Short && (executions < ENOUGH || executions.is_multiple_of(TIMED))
     }
 
     /// An execution has taken so long.

@@ -78,6 +78,13 @@ impl<R> Scheduler<R> {
         }
     }
 
+    /// The transactions below `begun` are committed, before anything is claimed; the window is then `width`.
+    pub(crate) fn begin_at(&self, begun: TxIndex, width: u32) {
+        self.txs.iter().take(begun as usize).for_each(|tx| tx.lock().status = Status::Committed);
+        self.next.store(begun, Ordering::Relaxed); // workers come to it by the pool's own synchronisation
+        self.front.set(begun, width, self.len());
+    }
+
     #[expect(clippy::cast_possible_truncation, reason = "built from an index")]
     pub(crate) fn len(&self) -> TxIndex {
         self.txs.len() as TxIndex

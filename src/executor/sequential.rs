@@ -1,7 +1,9 @@
-//! The sequential twin: the same block, one transaction after the other, on the calling thread.
+//! The sequential twin: the same block, one transaction after the other, on the calling thread; and the begin of a block that may
+//! turn out to be worth company.
 
 use super::error::{BaseError, BlockError, BlockResult, Cause, failed, panic_message};
 use super::output::BlockOutput;
+use super::pace::Pace;
 use super::places::Places;
 use super::stats::Tally;
 use super::vm::{Commit, OnCommit, Operand, Vm};
@@ -72,6 +74,51 @@ where
     match cause {
         None => Ok(output),
         Some(cause) => Err(Box::new(BlockError { cause, committed: output })),
+    }
+}
+
+/// A block's first transactions, executed one after the other, and all committed.
+pub(super) struct Prefix<V: Vm> {
+    pub(super) state: SequentialState<V::Key, V::Value>,
+    pub(super) outputs: Vec<V::Output>,
+}
+
+impl<V: Vm> Prefix<V> {
+    /// Executes `block` over `snapshot` for as long as `pace` sees no use in company, to its end if need be. `None` if a transaction
+    /// fails, or the code of a key panics.
+    pub(super) fn execute<S>(snapshot: &S, block: &[V::Transaction], vm: &V, pace: &mut Pace) -> Option<Self>
+    where
+        S: KvRead<Key = V::Key, Value = V::Value>,
+    {
+        let state = SequentialState::new(snapshot.clone().into_dyn());
+        let mut prefix = Self { state, outputs: Vec::with_capacity(block.len()) };
+        let mut run = || {
+            for (index, transaction) in (0..TxIndex::MAX).zip(block) {
+                let is_last = prefix.outputs.len() + 1 == block.len();
+                if !is_last && pace.is_worth_company() {
+                    break;
+                }
+                let began = pace.is_due(u64::from(index)).then(Instant::now);
+                let done = step(&mut prefix.state, index, transaction, vm, &mut None);
+                began.into_iter().for_each(|began| pace.timed(began.elapsed()));
+                prefix.outputs.push(done.ok()?.0);
+            }
+            Some(())
+        };
+        catch_unwind(AssertUnwindSafe(&mut run)).ok().flatten()?;
+        Some(prefix)
+    }
+
+    /// What the whole block came to, if it was executed to its end, as what one thread has executed alone; `None` if the code of a
+    /// key panics.
+    pub(super) fn into_output(self, began: Instant) -> Option<BlockOutput<V::Key, V::Value, V::Output>> {
+        let Self { state, outputs } = self;
+        let batch = catch_unwind(AssertUnwindSafe(|| state.into_batch())).ok()?;
+        let mut stats = Tally::default().into_stats();
+        let all = outputs.len() as u64;
+        (stats.transactions, stats.executions, stats.frontier_executions, stats.alone) = (all, all, all, all);
+        stats.wall = began.elapsed();
+        Some(BlockOutput { committed: committed(&outputs), outputs, batch, stats })
     }
 }
 

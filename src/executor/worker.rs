@@ -172,7 +172,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
             true => TxView::at_frontier(&job.store, version),
             false => TxView::speculative(&job.store, version, std::mem::replace(&mut run.reads, ReadSet::new())),
         };
-        let timed = self.lead.is_some() && Pace::is_due(self.tally.stats.executions - 1);
+        let timed = self.lead.as_ref().is_some_and(|lead| lead.pace.is_due(self.tally.stats.executions - 1));
         let began = (job.time_phases || timed).then(Instant::now);
         // The view is not looked into after a panic but for what it recorded, and that is whole after every call.
         let outcome = catch_unwind(AssertUnwindSafe(|| job.vm.execute(transaction, &view)));

@@ -63,6 +63,12 @@ impl<K: Key, V: Value> SequentialState<K, V> {
         }
     }
 
+    /// Everything written, in no order.
+    pub(crate) fn into_written<O: Clone>(self) -> Vec<(K, Write<V, O>)> {
+        let written = self.known.into_iter().filter(|(_, now)| now.written);
+        written.map(|(key, now)| (key, now.value.map_or(Write::Delete, Write::Put))).collect()
+    }
+
     /// Everything written, in key order.
     pub(crate) fn into_batch(self) -> WriteBatch<K, V> {
         let written = self.known.into_iter().filter(|(_, now)| now.written);

@@ -3,6 +3,7 @@
 use super::chain::{Operands, Write, admitted};
 use super::directory::Directory;
 use super::frontier::Frontier;
+use super::sequential::SequentialState;
 use super::settlement::{Running, Settlement};
 use super::slot::{Slot, Unsettled};
 use super::slots::{SlotId, Slots};
@@ -73,6 +74,15 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
     /// The same, of a block of which others execute a part if it is `shared`.
     pub(crate) fn shared(self, shared: bool) -> Self {
         Self { shared, ..self }
+    }
+
+    /// Takes over what the transactions below `end` have written: as written by the last of them, and committed. Nothing runs yet.
+    pub(crate) fn begin_with(&self, end: TxIndex, state: SequentialState<K, V>) {
+        let Some(last) = end.checked_sub(1) else { return };
+        let (entries, mut placed): (Vec<_>, _) = (state.into_written(), Written::default());
+        self.place(&entries, &mut placed);
+        self.publish(Version { tx: last, incarnation: 0 }, entries, &placed, &Written::default());
+        self.frontier.advance(end);
     }
 
     pub(crate) fn is_shared(&self) -> bool {

@@ -116,8 +116,14 @@ pub static TWO: LazyLock<BlockExecutor> = LazyLock::new(|| sharing(2));
 
 /// An executor of so many threads that all work from a block's begin, however short its transactions are.
 pub fn sharing(threads: usize) -> BlockExecutor {
+    sharing_from(threads, 0)
+}
+
+/// One that shares transactions which take so many nanoseconds on average. It executes a block's begin sequentially, which with one
+/// nanosecond is the first transaction, and with some hundred, two to sixteen or the whole block.
+pub fn sharing_from(threads: usize, nanoseconds: u64) -> BlockExecutor {
     let mut config = Config::default();
-    (config.threads, config.shared_from) = (threads, Duration::ZERO);
+    (config.threads, config.shared_from) = (threads, Duration::from_nanos(nanoseconds));
     BlockExecutor::with_config(config).unwrap()
 }
 

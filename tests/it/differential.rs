@@ -25,6 +25,12 @@ static EXECUTORS: LazyLock<Vec<BlockExecutor>> = LazyLock::new(|| {
     adaptive.into_iter().chain([3, 8].map(|threads| (threads, RunAhead::Fixed))).map(executor).collect()
 });
 
+/// Those that begin sequentially, and go on together behind one transaction, behind some, or never.
+static BEGINNING: LazyLock<Vec<BlockExecutor>> = LazyLock::new(|| {
+    let limits = [1, 300, 1_000, 3_000].into_iter().zip([2, 3, 2, 4]);
+    limits.map(|(nanoseconds, threads)| crate::acts::sharing_from(threads, nanoseconds)).collect()
+});
+
 fn applied(state: &State, output: &Output) -> State {
     let store = MemStore::from_iter(state.clone());
     let after = store.commit(output.batch.clone()).unwrap();
@@ -78,7 +84,10 @@ fn check(state: &State, block: &[Script], keys: Key) {
     for executor in EXECUTORS.iter() {
         let who = format!("{} threads", executor.threads());
         assert_same(&expected, state, &run(Some(executor), state, block, keys), &who);
-        // Without a hook what committed operands come to is kept back from their chains.
+    }
+    // Without a hook what committed operands come to is kept back from their chains, and a block may begin sequentially.
+    for executor in EXECUTORS.iter().chain(BEGINNING.iter()) {
+        let who = format!("{executor:?}");
         let snapshot = MemStore::from_iter(state.clone()).snapshot().unwrap();
         let unwatched = executor.execute(&snapshot, block, &Interpreter { keys }).map_err(|error| error.cause).unwrap();
         assert_eq!(unwatched.outputs, expected.outputs, "outputs, {who}, no hook");

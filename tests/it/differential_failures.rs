@@ -65,7 +65,10 @@ fn run(parts: &[Part], view: &View<'_>) -> Answer {
     Ok(vec![sum])
 }
 
-static EXECUTORS: LazyLock<Vec<BlockExecutor>> = LazyLock::new(|| [1, 2, 4, 8].map(crate::acts::sharing).into());
+static EXECUTORS: LazyLock<Vec<BlockExecutor>> = LazyLock::new(|| {
+    let begin_sequentially = [1, 300, 3_000, u64::MAX].map(|nanoseconds| sharing_from(2, nanoseconds));
+    [1, 2, 4, 8].map(sharing).into_iter().chain(begin_sequentially).collect()
+});
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
@@ -89,7 +92,7 @@ proptest! {
         for executor in EXECUTORS.iter() {
             let done = executor.execute_with(&base(&entries), &block, &Acts, Options::default());
             let done = told(done.map_err(|error| (error.cause, error.committed)));
-            prop_assert_eq!(&done, &plain, "{} threads", executor.threads());
+            prop_assert_eq!(&done, &plain, "{:?}", executor);
         }
     }
 }

@@ -1,11 +1,14 @@
 //! Who executes a block: the calling thread alone, or others beside it; and what they leave behind.
 
 use crate::acts::*;
-use cachekv::executor::{BlockExecutor, CancelToken, Cause, Commit, Config, Elsewhere, Options, Vm};
+use cachekv::executor::{
+    BlockExecutor, CancelToken, Cause, Commit, Config, Elsewhere, Options, Vm, execute_sequentially,
+};
 use cachekv::kv::{Error, KeyRange, KvRead, KvStore, MemSnapshot, MemStore, Op};
 use cachekv::multiversion::{NoMerge, TxIndex, TxView, ViewError};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Transactions that are not worth sharing are executed by the calling thread, to the last; what is executed elsewhere, or
@@ -21,6 +24,7 @@ fn what_is_not_worth_sharing_is_executed_alone() {
     };
     let never = stats(Duration::MAX, Options::default());
     assert_eq!((never.alone, never.executions, never.frontier_executions), (50, 50, 50));
+    assert_eq!(never.windows, 0, "sequentially");
     assert_eq!(stats(Duration::ZERO, Options::default()).alone, 0);
     let elsewhere = Elsewhere::new([(0, Vec::new())]); // it owes nothing
     assert_eq!(stats(Duration::MAX, Options { elsewhere: Some(elsewhere), ..Options::default() }).alone, 0);
@@ -29,12 +33,73 @@ fn what_is_not_worth_sharing_is_executed_alone() {
 /// A block begins alone until one execution says enough, and so does the next: it may be of another kind.
 #[test]
 fn others_are_called_once_an_execution_proves_worth_it() {
-    let mut config = Config::default();
-    (config.threads, config.shared_from) = (2, Duration::from_nanos(1)); // every execution is long beside that
-    let executor = BlockExecutor::with_config(config).unwrap();
+    let executor = sharing_from(2, 1); // every execution is long beside that
     let block: Vec<Act> = (0..50).map(|_| increment(1)).collect();
     let alone = || executor.execute(&base(&BASE), &block, &Acts).unwrap().stats.alone;
     assert_eq!((alone(), alone()), (1, 1));
+}
+
+/// What was executed sequentially is there for those who follow: values, tombstones, resolved operands, in points and in ranges; its
+/// outputs come first, and count. What is expected of it, wrongly, holds up nobody.
+#[test]
+fn others_go_on_behind_what_was_executed_sequentially() {
+    let executor = sharing_from(2, 1);
+    let first = act(|view| {
+        view.set(1, 11);
+        view.delete(2);
+        view.merge(3, 5)?;
+        view.set(9, 90);
+        view.set(4, 1);
+        view.delete(4);
+        Ok(vec![of(view.get(&3)?)])
+    });
+    let reads = || {
+        act(|view| {
+            let walked: Result<Vec<_>, _> = view.range(..).collect();
+            let walked = walked?.into_iter().flat_map(|(key, value)| [Value::from(key), value]);
+            let exists = Value::from(view.contains(&2)?);
+            Ok(walked.chain([of(view.get(&1)?), exists, of(view.get(&4)?), of(view.get(&7)?)]).collect())
+        })
+    };
+    let merges = act(|view| {
+        view.merge(3, -30)?;
+        view.merge(9, 1)?;
+        Ok(vec![])
+    });
+    let refused = act(|view| Ok(vec![Value::from(view.merge(3, -6).is_err())]));
+    let block = [first, reads(), increment(9), merges, reads(), refused, increment(2), reads()];
+    let hints: Vec<Vec<Key>> = block.iter().map(|_| vec![7]).collect();
+    let due = execute_sequentially(&base(&BASE), &block, &Acts, None).unwrap();
+    for _ in 0..200 {
+        let options = Options { hints: Some(&hints), ..Options::default() };
+        let done = executor.execute_with(&base(&BASE), &block, &Acts, options).unwrap();
+        assert_eq!((&done.outputs, &done.batch, done.committed), (&due.outputs, &due.batch, 8));
+        assert_eq!((done.stats.alone, done.stats.transactions), (1, 8));
+        assert!(done.stats.executions >= 8 && done.stats.frontier_executions >= 1);
+        assert!(done.stats.windows > 0, "the others are no sequential execution");
+    }
+}
+
+/// A block that ends behind what was executed sequentially comes with that; one that ends within it is executed again.
+#[test]
+fn a_failure_comes_with_what_was_executed_sequentially() {
+    let runs = Arc::new(AtomicU32::new(0));
+    for (at, limit, times) in [(3, 1, 1), (0, 1, 2), (3, u64::MAX, 2)] {
+        let (counted, executor) = (Arc::clone(&runs), sharing_from(2, limit));
+        let mut block: Vec<Act> = (0..6).map(|_| increment(1)).collect();
+        block[at] = act(|view| Err(Failure::Own(if view.get(&1)?.is_some() { "it is there" } else { "it is not" })));
+        let first = std::mem::replace(&mut block[0], increment(1));
+        block[0] = act(move |view| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            first(view)
+        });
+        let failed = executor.execute(&base(&BASE), &block, &Acts).unwrap_err();
+        let error = Failure::Own("it is there");
+        assert_eq!(failed.cause, Cause::Transaction { index: at as TxIndex, error });
+        let due = (at > 0).then(|| Op::Put(10 + at as Value));
+        assert_eq!((failed.committed.outputs.len(), failed.committed.batch.get(&1).cloned()), (at, due));
+        assert_eq!(runs.swap(0, Ordering::Relaxed), times, "{at}, {limit}");
+    }
 }
 
 /// Acts of which it is known whether they are long.
