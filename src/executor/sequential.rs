@@ -94,14 +94,14 @@ impl<V: Vm> Prefix<V> {
         let mut prefix = Self { state, outputs: Vec::with_capacity(block.len()) };
         let mut run = || {
             for (index, transaction) in (0..TxIndex::MAX).zip(block) {
-                let is_last = prefix.outputs.len() + 1 == block.len();
-                if !is_last && pace.is_worth_company() {
+                let began = pace.is_due(u64::from(index)).then(Instant::now);
+                let (output, _) = step(&mut prefix.state, index, transaction, vm, &mut None).ok()?;
+                prefix.outputs.push(output);
+                let Some(began) = began else { continue };
+                pace.timed(began.elapsed());
+                if pace.is_worth_company() && prefix.outputs.len() + 1 < block.len() {
                     break;
                 }
-                let began = pace.is_due(u64::from(index)).then(Instant::now);
-                let done = step(&mut prefix.state, index, transaction, vm, &mut None);
-                began.into_iter().for_each(|began| pace.timed(began.elapsed()));
-                prefix.outputs.push(done.ok()?.0);
             }
             Some(())
         };
@@ -128,6 +128,7 @@ fn committed<O>(outputs: &[O]) -> TxIndex {
     outputs.len() as TxIndex
 }
 
+#[inline] // of the shortest transactions the call would be a tenth
 fn step<V: Vm>(
     state: &mut SequentialState<V::Key, V::Value>,
     index: TxIndex,
