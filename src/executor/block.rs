@@ -30,10 +30,10 @@ pub struct Config {
     /// From which mean time of an execution the threads share a block. Below it the calling thread executes it alone: to share
     /// so short a transaction takes longer than to execute it. It begins alone and times its first executions, then every
     /// eighth, until sixteen, or two long ones, say enough; or one, if it took very long, or long and the block before did, too. What the
-    /// machine [knows](Vm::is_long) goes first. What is for one thread from the begin, a block known to be of short transactions, of
-    /// one, or of an executor of one thread, is executed [sequentially](execute_sequentially), if it is not watched: by a hook, a
-    /// deadline or a way to cancel it, by timing or recording; nor executed elsewhere in part. If that fails, it is executed again as
-    /// others are, for the prefix that an error comes with. Zero: all threads work from a block's begin, and none of this.
+    /// machine [knows](Vm::is_long) goes first. What it executes alone it executes as
+    /// [`execute_sequentially`](super::execute_sequentially) does, without versions, if the block is not watched, by a hook, a deadline
+    /// or a way to cancel it, by timing or recording, nor executed elsewhere in part; the others go on from there. A transaction
+    /// that fails meanwhile is executed once more. Zero: all threads work from a block's begin, and none of this.
     pub shared_from: Duration,
     /// Whether, on Linux, threads are kept on cores of their own for a block: the pool's off the core that they are called from, and
     /// who sleeps, the calling thread included, on the one it fell asleep on. By their affinity, which is then set to what it was;

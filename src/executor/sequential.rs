@@ -84,18 +84,18 @@ pub(super) struct Prefix<V: Vm> {
 }
 
 impl<V: Vm> Prefix<V> {
-    /// Executes `block` over `snapshot` for as long as `pace` sees no use in company, to its end if need be. `None` if a transaction
-    /// fails, or the code of a key panics.
+    /// Executes `block` over `snapshot` for as long as `pace` sees no use in company, to its end if need be, or to a transaction that
+    /// fails, which is no part of it. `None` if the code of a key panics.
     pub(super) fn execute<S>(snapshot: &S, block: &[V::Transaction], vm: &V, pace: &mut Pace) -> Option<Self>
     where
         S: KvRead<Key = V::Key, Value = V::Value>,
     {
         let state = SequentialState::new(snapshot.clone().into_dyn());
         let mut prefix = Self { state, outputs: Vec::with_capacity(block.len()) };
-        let mut run = || {
+        let run = || {
             for (index, transaction) in (0..TxIndex::MAX).zip(block) {
                 let began = pace.is_due(u64::from(index)).then(Instant::now);
-                let (output, _) = step(&mut prefix.state, index, transaction, vm, &mut None).ok()?;
+                let Ok((output, _)) = step(&mut prefix.state, index, transaction, vm, &mut None) else { break };
                 prefix.outputs.push(output);
                 let Some(began) = began else { continue };
                 pace.timed(began.elapsed());
@@ -103,9 +103,8 @@ impl<V: Vm> Prefix<V> {
                     break;
                 }
             }
-            Some(())
         };
-        catch_unwind(AssertUnwindSafe(&mut run)).ok().flatten()?;
+        catch_unwind(AssertUnwindSafe(run)).ok()?; // else it may have cut short the taking over of a transaction's writes
         Some(prefix)
     }
 
