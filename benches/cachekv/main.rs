@@ -7,7 +7,7 @@
 //!
 //! `figures` prints what no such group can show: two threads at once, the slowest openings, memory. `turns` prints the groups'
 //! operations once more, all subjects in turns, for a machine that has other work too.
-//! `u64` keys and values, and `bytes`: 24-byte keys, 64-byte values.
+//! `u64` keys and values, and `bytes`: 24-byte keys, 64-byte values; `turns` also has the latter with keys in place, `[u8; 24]`.
 
 #![allow(missing_docs, reason = "the macros of the harness make public items")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark that cannot run may panic")]

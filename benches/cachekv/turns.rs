@@ -142,4 +142,5 @@ pub(crate) fn print(most: u64) {
     println!("ns an operation at the lower quartile{:28}ours       cloned     locked   skiplist  /locked", "");
     table::<u64>(most);
     table::<bytes::Bytes>(most);
+    table::<[u8; 24]>(most);
 }
