@@ -10,8 +10,8 @@ use bytes::Bytes;
 use cachekv::kv::KvStore;
 use std::hint::black_box;
 use std::process::Command;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Barrier, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,7 @@ pub(crate) fn print() {
         return if keys == "u64" { hold::<u64>(&name, count) } else { hold::<Bytes>(&name, count) };
     }
     memory();
+    stay_on(0);
     for keys in [1_000, 10] {
         contention::<u64>(keys);
         contention::<Bytes>(keys);
@@ -43,6 +44,20 @@ fn on_processor(since: Instant) -> Duration {
     let nanos = told.and_then(|text| text.split(' ').next()?.parse().ok());
     nanos.map_or_else(|| since.elapsed(), Duration::from_nanos)
 }
+
+/// Keeps the calling thread on one core, another for each number: the system puts two threads of which one wakes the other onto one
+/// core of a virtual machine, and leaves them there.
+#[cfg(target_os = "linux")]
+fn stay_on(number: usize) {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    static ALL: LazyLock<CpuSet> = LazyLock::new(|| sched_getaffinity(None).unwrap()); // before the first stays on one
+    let cores: Vec<_> = (0..CpuSet::MAX_CPU).filter(|core| ALL.is_set(*core)).collect();
+    let mut one = CpuSet::new();
+    one.set(cores[number % cores.len()]);
+    sched_setaffinity(None, &one).unwrap();
+}
+#[cfg(not(target_os = "linux"))]
+fn stay_on(_: usize) {}
 
 /// Calls a second, by the clock and by the processor.
 type Rate = (f64, f64);
@@ -63,11 +78,17 @@ fn calls(act: &dyn Fn(&mut Shuffle), start: &Barrier, stop: &AtomicBool) -> Rate
 }
 
 /// Each of `acts` on a thread of its own, all at once for a slice.
-fn slice(acts: &[&(dyn Fn(&mut Shuffle) + Sync)]) -> Vec<Rate> {
+fn slice<'a>(acts: &[&'a (dyn Fn(&mut Shuffle) + Sync)]) -> Vec<Rate> {
     let (start, stop) = (Barrier::new(acts.len() + 1), AtomicBool::new(false));
     let (start, stop) = (&start, &stop);
     thread::scope(|scope| {
-        let threads: Vec<_> = acts.iter().map(|&act| scope.spawn(move || calls(&act, start, stop))).collect();
+        let run = |number: usize, act: &'a (dyn Fn(&mut Shuffle) + Sync)| {
+            scope.spawn(move || {
+                stay_on(number);
+                calls(act, start, stop)
+            })
+        };
+        let threads: Vec<_> = acts.iter().enumerate().map(|(number, &act)| run(number, act)).collect();
         start.wait();
         thread::sleep(SLICE);
         stop.store(true, Ordering::Relaxed);
@@ -154,6 +175,7 @@ fn beside<K: Entry>(subject: &dyn Subject<K>, keys: u64, count: usize, burst: bo
     let (start, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
+            stay_on(1);
             if burst {
                 mixed(keys).into_iter().for_each(|at| subject.set(K::key(at), K::value(at)));
             }
@@ -185,6 +207,7 @@ fn flushes<K: Entry>() {
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             let flush = scope.spawn(|| {
+                stay_on(1);
                 let taken = timed(|| store.flush().unwrap());
                 done.store(true, Ordering::Relaxed);
                 taken
