@@ -2,7 +2,7 @@
 
 use crate::measure::snapshot;
 use crate::workload::{Bench, transfers};
-use cachekv::executor::BlockExecutor;
+use cachekv::executor::{BlockExecutor, Config};
 use std::time::Duration;
 
 /// The argument by which the benchmark calls itself.
@@ -19,7 +19,9 @@ fn status(line: &str) -> f64 {
 pub fn alone() {
     let (block, vm) = (transfers(10_000, 10_000), Bench { compute: Duration::ZERO });
     let snapshot = snapshot(10_000);
-    let executor = BlockExecutor::new(2).expect("threads");
+    let mut config = Config::default();
+    (config.threads, config.shared_from) = (2, Duration::ZERO); // else it would be sequential execution
+    let executor = BlockExecutor::with_config(config).expect("threads");
     let before = status("VmRSS:");
     let reset = std::fs::write("/proc/self/clear_refs", "5").is_ok(); // the peak begins anew
     drop(executor.execute(&snapshot, &block, &vm).expect("no transaction fails"));
