@@ -14,7 +14,7 @@ use crate::kv::KvRead;
 use crate::multiversion::TxIndex;
 use crate::sync::{AtomicU64, Ordering, TriedMutex};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 /// How an executor works.
@@ -33,7 +33,8 @@ pub struct Config {
     /// machine [knows](Vm::is_long) goes first. What it executes alone it executes as
     /// [`execute_sequentially`](super::execute_sequentially) does, without versions, if the block is not watched, by a hook, a deadline
     /// or a way to cancel it, by timing or recording, nor executed elsewhere in part; the others go on from there. A transaction
-    /// that fails meanwhile is executed once more. Zero: all threads work from a block's begin, and none of this.
+    /// that fails meanwhile is executed once more, and that decides; if the code of a key or value panics, all are. Zero: all threads
+    /// work from a block's begin, and none of this.
     pub shared_from: Duration,
     /// Whether, on Linux, threads are kept on cores of their own for a block: the pool's off the core that they are called from, and
     /// who sleeps, the calling thread included, on the one it fell asleep on. By their affinity, which is then set to what it was;
@@ -155,8 +156,8 @@ impl BlockExecutor {
         self.pool.threads()
     }
 
-    /// Executes `block` over `snapshot`. Blocks until it is done, on the calling thread and the executor's others; called while
-    /// another block is on them, or from inside a transaction, it makes a pool for itself.
+    /// Executes `block` over `snapshot`. Blocks until it is done, on the calling thread and the executor's others; if those are worth
+    /// calling and another block is on them, one around this included, it makes a pool for itself.
     ///
     /// # Errors
     /// [`BlockError`](super::BlockError) with the committed prefix. Nothing was written to any store in any case.
@@ -184,7 +185,7 @@ impl BlockExecutor {
         V: Vm,
     {
         // What panics outside of transactions and workers is the cloning of the snapshot or the hashing of a hint: nothing
-        // has begun.
+        // has begun, or what had is dropped.
         let done = catch_unwind(AssertUnwindSafe(|| self.run(snapshot, block, vm, options)));
         done.unwrap_or_else(|panic| Err(failed(Cause::Panicked { index: 0, message: panic_message(panic) })))
     }
@@ -197,23 +198,39 @@ impl BlockExecutor {
         let began = Instant::now();
         let known = self.known(block, vm, &options);
         let mut pace = Pace::new(self.config.shared_from, self.pace.load(Ordering::Relaxed), known);
+        let mut executions = 0;
         let mut begun = match self.begins_sequentially(block.len(), &options) && !pace.is_worth_company() {
-            true => Prefix::execute(snapshot, block, vm, &mut pace),
+            true => Prefix::execute(snapshot, block, vm, &mut pace, &mut executions),
             false => None,
         };
         if let Some(all) = begun.take_if(|begun| begun.outputs.len() == block.len())
             && let Some(done) = all.into_output(began)
         {
-            self.pace.store(pace.mean(), Ordering::Relaxed);
+            self.keep(&pace);
             return Ok(done);
         }
-        let job = match Job::new(&self.config, self.threads(), snapshot, block, vm, options, begun) {
+        let new = |options, begun| Job::new(&self.config, self.threads(), snapshot, block, vm, options, begun);
+        let again = begun.is_some().then(|| Options { hints: options.hints, ..Options::default() }); // it asks no more
+        let made = catch_unwind(AssertUnwindSafe(|| new(options, begun)));
+        let job = match (made, again) {
+            (Ok(job), _) => job,
+            // The code of a key may panic where its place is found. Then all is executed again, and it panics in its transaction.
+            (Err(_), Some(options)) => new(options, None),
+            (Err(panic), None) => resume_unwind(panic),
+        };
+        let job = match job {
             Ok(job) => job,
             Err(cause) => return Err(failed(cause)),
         };
+        job.tally.lock().begun(executions);
         let ran = self.on_pool(&job, &mut pace);
-        self.pace.store(pace.mean(), Ordering::Relaxed);
+        self.keep(&pace);
         job.conclude(began, ran.err().map(|error| Cause::Threads(error.to_string())), &self.pool)
+    }
+
+    /// For the next block to begin with. Relaxed: a hint.
+    fn keep(&self, pace: &Pace) {
+        self.pace.store(pace.mean(), Ordering::Relaxed);
     }
 
     /// What is known of the transactions of `block`, where that decides anything.

@@ -137,7 +137,6 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         #[expect(clippy::cast_possible_truncation, reason = "a part of the block")]
         let end = outputs.len() as TxIndex;
         self.store.begin_with(end, state);
-        self.tally.lock().begun(end);
         self.committer.between(|committed| {
             committed.outputs = outputs;
             self.scheduler.begin_at(end, committed.window.width());

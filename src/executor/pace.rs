@@ -80,7 +80,7 @@ impl Pace {
 
     /// Whether the execution that is about to begin, with so many before it, is to be timed.
     pub(super) fn is_due(&self, executions: u64) -> bool {
-        self.known != Known::Short && (executions < ENOUGH || executions.is_multiple_of(TIMED))
+        self.known != Known::Short && (self.timed < ENOUGH || executions.is_multiple_of(TIMED))
     }
 
     /// An execution has taken so long.

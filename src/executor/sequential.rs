@@ -85,8 +85,14 @@ pub(super) struct Prefix<V: Vm> {
 
 impl<V: Vm> Prefix<V> {
     /// Executes `block` over `snapshot` for as long as `pace` sees no use in company, to its end if need be, or to a transaction that
-    /// fails, which is no part of it. `None` if the code of a key panics.
-    pub(super) fn execute<S>(snapshot: &S, block: &[V::Transaction], vm: &V, pace: &mut Pace) -> Option<Self>
+    /// fails, which is no part of it. `None` if the code of a key or value panics. Counts the `executions` that it begins.
+    pub(super) fn execute<S>(
+        snapshot: &S,
+        block: &[V::Transaction],
+        vm: &V,
+        pace: &mut Pace,
+        executions: &mut u64,
+    ) -> Option<Self>
     where
         S: KvRead<Key = V::Key, Value = V::Value>,
     {
@@ -94,7 +100,8 @@ impl<V: Vm> Prefix<V> {
         let mut prefix = Self { state, outputs: Vec::with_capacity(block.len()) };
         let run = || {
             for (index, transaction) in (0..TxIndex::MAX).zip(block) {
-                let began = pace.is_due(u64::from(index)).then(Instant::now);
+                let began = pace.is_due(*executions).then(Instant::now);
+                *executions += 1;
                 let Ok((output, _)) = step(&mut prefix.state, index, transaction, vm, &mut None) else { break };
                 prefix.outputs.push(output);
                 let Some(began) = began else { continue };
@@ -109,7 +116,7 @@ impl<V: Vm> Prefix<V> {
     }
 
     /// What the whole block came to, if it was executed to its end, as what one thread has executed alone; `None` if the code of a
-    /// key panics.
+    /// key or value panics.
     pub(super) fn into_output(self, began: Instant) -> Option<BlockOutput<V::Key, V::Value, V::Output>> {
         let Self { state, outputs } = self;
         let batch = catch_unwind(AssertUnwindSafe(|| state.into_batch())).ok()?;

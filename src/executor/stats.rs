@@ -20,8 +20,8 @@ pub struct BlockStats<K> {
     /// nobody was called are among them.
     pub alone: u64,
     /// The width of the window at each commit, added up: divided by `transactions`, how far ahead of the commits the block was
-    /// executed on average. Commits of what was executed elsewhere count here, and not there. What was executed sequentially adds
-    /// nothing.
+    /// executed on average. Commits of what was executed elsewhere count here, and not there; what was executed sequentially counts
+    /// there, and not here.
     pub windows: u64,
     /// Read sets checked, at commit or early.
     pub validations: u64,
@@ -135,10 +135,10 @@ impl<K: Key> Tally<K> {
         Self { recorder: record.map(Recorder::new).map(Box::new), ..Self::default() }
     }
 
-    /// The transactions below `end` have been executed, and committed, one after the other.
-    pub(super) fn begun(&mut self, end: TxIndex) {
-        self.stats.executions += u64::from(end);
-        self.stats.frontier_executions += u64::from(end);
+    /// So many executions were begun, one after the other, before there were workers.
+    pub(super) fn begun(&mut self, executions: u64) {
+        self.stats.executions += executions;
+        self.stats.frontier_executions += executions;
     }
 
     /// The transaction at the frontier has been executed, here or elsewhere, and is to be judged; it is

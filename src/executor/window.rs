@@ -89,9 +89,11 @@ impl Window {
             None => LOSS.0,
             Some(_) => LOSS.1,
         };
-        self.failed = Some(index);
+        let in_a_row = self.failed.replace(index).is_some();
         self.probe = (self.probe / 2).max(PROBES.1);
-        self.width = (self.width - self.width / part).max(ONE);
+        // Else a window of two would be back by a part of the commits that a window of one takes to come to it.
+        let one_by_one = in_a_row && self.probe == PROBES.1 && self.width < 3 * ONE;
+        self.width = if one_by_one { ONE } else { (self.width - self.width / part).max(ONE) };
     }
 
     fn grow(&mut self, by: u32) {
@@ -104,6 +106,19 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_each_depends_on_the_one_before_one_is_tried_in_more_than_a_hundred_commits() {
+        let mut window = Window::new(RunAhead::Adaptive, 64);
+        let mut tried = 0;
+        for index in 0..20_000 {
+            // Where two may be under way the second has been executed in vain when it comes to the frontier.
+            let in_vain = window.width() > 1;
+            tried += u32::from(in_vain && index >= 10_000);
+            window.committed(index, 1 + u32::from(in_vain), false);
+        }
+        assert!((50..100).contains(&tried), "{tried} of 10,000");
+    }
 
     #[test]
     fn a_window_grows_to_its_limit_while_executions_in_advance_last() {

@@ -63,10 +63,9 @@ impl<K: Key, V: Value> SequentialState<K, V> {
         }
     }
 
-    /// Everything written, in no order.
-    pub(crate) fn into_written<O: Clone>(self) -> Vec<(K, Write<V, O>)> {
-        let written = self.known.into_iter().filter(|(_, now)| now.written);
-        written.map(|(key, now)| (key, now.value.map_or(Write::Delete, Write::Put))).collect()
+    /// Every key read or written, with its value, and whether it was written; in no order.
+    pub(crate) fn into_known(self) -> impl Iterator<Item = (K, Option<V>, bool)> {
+        self.known.into_iter().map(|(key, Now { value, written })| (key, value, written))
     }
 
     /// Everything written, in key order.

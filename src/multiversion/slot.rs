@@ -100,6 +100,11 @@ impl<K: Key, V: Value, O: Clone> Slot<K, V, O> {
         }
     }
 
+    /// The base value, if somebody has read it before there were slots.
+    pub(crate) fn know_base(&self, value: Option<V>) {
+        drop(self.base.set(value)); // the first: nobody else is there yet
+    }
+
     /// The value before the block.
     pub(crate) fn base(&self, base: &DynRead<K, V>) -> Result<&Option<V>, kv::Error> {
         loop {

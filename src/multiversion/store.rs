@@ -76,10 +76,17 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
         Self { shared, ..self }
     }
 
-    /// Takes over what the transactions below `end` have written: as written by the last of them, and committed. Nothing runs yet.
+    /// Takes over what the transactions below `end` have written, as written by the last of them, and committed; and what they have
+    /// read of the state below. Nothing runs yet. If it panics, the store is good for nothing.
     pub(crate) fn begin_with(&self, end: TxIndex, state: SequentialState<K, V>) {
         let Some(last) = end.checked_sub(1) else { return };
-        let (entries, mut placed): (Vec<_>, _) = (state.into_written(), Written::default());
+        let (mut entries, mut placed) = (Vec::new(), Written::default());
+        for (key, value, written) in state.into_known() {
+            match written {
+                true => entries.push((key, value.map_or(Write::Delete, Write::Put))),
+                false => self.slots.intern(&key).1.know_base(value),
+            }
+        }
         self.place(&entries, &mut placed);
         self.publish(Version { tx: last, incarnation: 0 }, entries, &placed, &Written::default());
         self.frontier.advance(end);

@@ -35,10 +35,7 @@ const ROUNDS: usize = 12;
 /// A block that takes longer hangs, whatever else the machine does.
 const PROMPTLY: Duration = Duration::from_secs(20);
 
-static EXECUTORS: LazyLock<Vec<BlockExecutor>> = LazyLock::new(|| {
-    let begins_sequentially = crate::acts::sharing_from(2, 1);
-    [1, 2, 4].map(crate::acts::sharing).into_iter().chain([begins_sequentially]).collect()
-});
+static EXECUTORS: LazyLock<Vec<BlockExecutor>> = LazyLock::new(|| [1, 2, 4].map(crate::acts::sharing).into());
 
 /// The address of account `index` of a test.
 pub(crate) fn addr(index: u64) -> Address {

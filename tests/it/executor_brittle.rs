@@ -191,10 +191,10 @@ fn sure(uses: i64) -> i64 {
 
 #[test]
 fn a_panic_at_any_use_of_a_key_or_value_ends_the_block_and_no_more() {
-    for threads in [1, 2, 4] {
+    for (threads, from) in [(1, 0), (2, 0), (4, 0), (2, 1), (2, u64::MAX)] {
         finishes("a block", move || {
             let case = Case::new();
-            let executor = crate::acts::sharing(threads);
+            let executor = crate::acts::sharing_from(threads, from);
             let execute = |case: &Case| case.execute(&executor);
             let uses = case.uses(execute);
             assert!(uses > 200, "{uses}");
@@ -204,7 +204,7 @@ fn a_panic_at_any_use_of_a_key_or_value_ends_the_block_and_no_more() {
                 let done = execute(&case).unwrap();
                 case.assert_prefix(&done.outputs, &done.batch, done.committed);
             }
-            println!("{threads} threads: {ended} of {uses} panics ended the block");
+            println!("{executor:?}: {ended} of {uses} panics ended the block");
             assert!(threads > 1 || ended >= sure(uses), "one thread has nothing but runs that count");
         });
     }
@@ -215,6 +215,51 @@ fn so_it_does_sequentially() {
     let case = Case::new();
     let uses = case.uses(Case::execute_sequentially);
     assert!((1..=sure(uses)).all(|at| case.breaks(Case::execute_sequentially, at)));
+}
+
+/// A key of which there is one only if it is 13.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Single(u32);
+
+impl Clone for Single {
+    fn clone(&self) -> Self {
+        assert_ne!(self.0, 13, "there is one of it");
+        Self(self.0)
+    }
+}
+
+/// Writes the key of its transaction, and takes its time over 3.
+struct Writes;
+
+impl Vm for Writes {
+    type Key = Single;
+    type Value = u32;
+    type Merge = NoMerge;
+    type Transaction = u32;
+    type Output = ();
+    type Error = ViewError;
+
+    fn execute(&self, key: &u32, view: &TxView<'_, Single, u32>) -> Result<(), ViewError> {
+        if *key == 3 {
+            std::thread::sleep(std::time::Duration::from_millis(65));
+        }
+        view.set(Single(*key), *key);
+        Ok(())
+    }
+}
+
+/// What a key's code does not bear when others take over what was executed sequentially, it does not bear in its transaction either.
+#[test]
+fn a_panic_where_others_take_over_names_the_transaction() {
+    finishes("a block", || {
+        let base = MemStore::<Single, u32>::new().snapshot().unwrap();
+        let block = [1, 2, 13, 3, 4, 5, 6, 7];
+        let ended = crate::acts::sharing_from(2, 1_000_000).execute(&base, &block, &Writes).unwrap_err();
+        assert!(
+            matches!(&ended.cause, Cause::Panicked { index: 2, message } if message.contains("there is one of it"))
+        );
+        assert_eq!((ended.committed.committed, ended.committed.batch.len()), (2, 2));
+    });
 }
 
 /// A key that has no hash if it is 13.

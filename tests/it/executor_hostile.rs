@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 
 /// Kept: hostile blocks and others follow each other on one pool.
 static EXECUTORS: LazyLock<Vec<BlockExecutor>> = LazyLock::new(|| [1, 2, 4].map(crate::acts::sharing).into());
+/// Those that begin sequentially, and share the rest or nothing.
+static BEGINNING: LazyLock<[BlockExecutor; 2]> =
+    LazyLock::new(|| [1, u64::MAX].map(|from| crate::acts::sharing_from(2, from)));
 
 const LEN: usize = 12;
 /// Keys from here on are the hostile transaction's.
@@ -58,7 +61,7 @@ where
     V: Vm<Output: PartialEq + Debug, Error: PartialEq + Debug>,
 {
     let plain: Vec<_> = blocks.iter().map(|block| told::<V>(execute_sequentially(snapshot, block, vm, None))).collect();
-    for executor in EXECUTORS.iter() {
+    for executor in EXECUTORS.iter().chain(BEGINNING.iter()) {
         for (block, (cause, plain)) in blocks.iter().zip(&plain) {
             let (ended, done) = told::<V>(executor.execute(snapshot, block, vm));
             assert_eq!(&ended, cause, "{} threads", executor.threads());
