@@ -12,10 +12,7 @@ const BLOCK: u64 = 10_000;
 pub fn run(turns: usize) {
     for threads in [1, 2] {
         let mut config = Config::default();
-        config.threads = threads;
-        if threads == 1 {
-            config.shared_from = Duration::ZERO; // else what is not recorded is executed sequentially
-        }
+        (config.threads, config.shared_from) = (threads, Duration::ZERO); // else what is not recorded is executed sequentially
         let executor = BlockExecutor::with_config(config).expect("threads");
         for accounts in [10, 10_000] {
             for compute in [0, 1, 10] {
