@@ -2,12 +2,13 @@
 //! the executor on one thread and on two. And twice sequentially at once, by two threads that share nothing but what they read:
 //! what that gains (`copies`) is what the machine has for two threads at that moment, and the bound of what one block can gain.
 //!
-//! The ways take turns: a round runs every block in every way, each round beginning with another way, and what is compared
-//! was measured in the same round. Sequential execution runs twice a round, so that the table shows its own noise. Beside the
+//! The ways take turns: a round runs every block in every way, forwards and then backwards, beginning with each way in turn, and
+//! what is compared was measured in the same round. A turn is several runs in a row, by default three, and worth their mean: a node executes one
+//! block after the other in the same way, and a core on which nothing ran while others had their turns begins slowly. Sequential execution runs twice a round, so that the table shows its own noise. Beside the
 //! clock it reads the processor time of all threads, which a loaded machine disturbs less.
 //!
 //! ```text
-//! cargo bench --features evm --bench evm -- [--rounds N] [--block NUMBER]... [--way NAME]... [--shared]
+//! cargo bench --features evm --bench evm -- [--rounds N] [--in-a-row N] [--block NUMBER]... [--way NAME]... [--shared]
 //! ```
 //!
 //! `--shared` is without the switch that leaves short transactions to one thread, and one thread to sequential execution.
@@ -56,9 +57,6 @@ const AGAIN: usize = 2;
 const ONE: usize = 3;
 const TWO: usize = 4;
 const COPIES: usize = 5;
-/// How often each of two threads executes the block, so that their start weighs little.
-const IN_A_ROW: u32 = 3;
-
 /// A block, ready for each way.
 struct Case {
     block: Block,
@@ -71,7 +69,7 @@ struct Case {
 struct Run {
     wall: f64,
     cpu: f64,
-    executions: u64,
+    executions: f64,
 }
 
 /// How often executions were repeated over each key.
@@ -80,6 +78,8 @@ type Conflicts = BTreeMap<StateKey, u64>;
 /// What is asked for on the command line.
 struct Asked {
     rounds: usize,
+    /// Runs a turn.
+    in_a_row: u32,
     blocks: Vec<u64>,
     ways: Vec<usize>,
     shared: bool,
@@ -97,15 +97,16 @@ impl Asked {
 }
 
 fn asked() -> Result<Asked, Box<dyn Error>> {
+    // Without cargo's `--bench`, which may stand anywhere, it is run as a test: once.
+    let (rounds, in_a_row) = if std::env::args().any(|argument| argument == "--bench") { (30, 3) } else { (1, 1) };
     let mut arguments = std::env::args().skip(1);
-    // Without cargo's `--bench`, it is run as a test: once.
-    let mut asked = Asked { rounds: 1, blocks: Vec::new(), ways: Vec::new(), shared: false };
+    let mut asked = Asked { rounds, in_a_row, blocks: Vec::new(), ways: Vec::new(), shared: false };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
         match argument.as_str() {
-            "--bench" => asked.rounds = asked.rounds.max(30),
             "--shared" => asked.shared = true,
             "--rounds" => asked.rounds = value()?.parse()?,
+            "--in-a-row" => asked.in_a_row = value()?.parse::<u32>()?.max(1),
             "--block" => asked.blocks.push(value()?.parse()?),
             "--way" => {
                 let name = value()?;
@@ -175,16 +176,17 @@ impl Case {
         input.transactions.iter().filter(|tx| evm.transact_commit(tx.env.clone()).is_ok()).count()
     }
 
-    /// What the block takes each of two threads that execute it sequentially at the same time, in nanoseconds: the slower one.
-    fn copies(&self) -> f64 {
+    /// What the block takes each of two threads that execute it sequentially, `in_a_row`, at the same time, in nanoseconds: the
+    /// slower one.
+    fn copies(&self, in_a_row: u32) -> f64 {
         let together = Barrier::new(2);
         let copy = || {
             together.wait();
             let began = Instant::now();
-            for _ in 0..IN_A_ROW {
+            for _ in 0..in_a_row {
                 drop(execute_sequentially(&self.before, self.block.transactions(), &self.block, None));
             }
-            began.elapsed().as_nanos() as f64 / f64::from(IN_A_ROW)
+            began.elapsed().as_nanos() as f64 / f64::from(in_a_row)
         };
         thread::scope(|scope| {
             let other = scope.spawn(copy);
@@ -192,11 +194,23 @@ impl Case {
         })
     }
 
+    /// A turn of `way`: what one run of `in_a_row` takes on average.
+    fn turn(&self, way: usize, in_a_row: u32, executors: &[BlockExecutor; 2], conflicts: &mut Conflicts) -> Run {
+        if way == COPIES {
+            return Run { wall: self.copies(in_a_row), ..Run::default() };
+        }
+        let mut mean = Run::default();
+        for _ in 0..in_a_row {
+            let run = self.run(way, executors, conflicts);
+            mean.wall += run.wall / f64::from(in_a_row);
+            mean.cpu += run.cpu / f64::from(in_a_row);
+            mean.executions += run.executions / f64::from(in_a_row);
+        }
+        mean
+    }
+
     /// Runs the block as `way` says, to its end: a run that fails is fast and worth nothing.
     fn run(&self, way: usize, executors: &[BlockExecutor; 2], conflicts: &mut Conflicts) -> Run {
-        if way == COPIES {
-            return Run { wall: self.copies(), ..Run::default() };
-        }
         let mut database = (way == REVM).then(|| self.plain.clone());
         let (cpu, wall) = (processor_time(), Instant::now());
         let (transactions, executions) = match way {
@@ -217,7 +231,7 @@ impl Case {
         };
         let (wall, cpu) = (wall.elapsed().as_nanos() as f64, processor_time() - cpu);
         assert_eq!(transactions, self.block.transactions().len(), "{}", WAYS[way]);
-        Run { wall, cpu, executions }
+        Run { wall, cpu, executions: executions as f64 }
     }
 }
 
@@ -260,7 +274,7 @@ impl Runs {
         let by = |way: usize| format!("{:.2}", self.speed_up(way));
         let best = |way: usize| format!("{:.2}", self.best(SEQUENTIAL) / self.best(way));
         let cpu = |way: usize| format!("{:.2}", self.middle(|round| round[way].cpu / round[SEQUENTIAL].cpu));
-        let executions = self.middle(|round| round[TWO].executions as f64) / transactions.max(1) as f64;
+        let executions = self.middle(|round| round[TWO].executions) / transactions.max(1) as f64;
         vec![
             name,
             transactions.to_string(),
@@ -317,9 +331,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     for round in 0..=asked.rounds {
         for (((case, executors), runs), conflicts) in cases.iter().zip(&executors).zip(&mut runs).zip(&mut conflicts) {
             let mut times = [Run::default(); WAYS.len()];
-            for turn in 0..asked.ways.len() {
-                let way = asked.ways[(round + turn) % asked.ways.len()];
-                times[way] = case.run(way, executors, conflicts);
+            let count = asked.ways.len();
+            for turn in 0..count {
+                let turn = if round % 2 == 0 { turn } else { count - 1 - turn };
+                let way = asked.ways[(round / 2 + turn) % count];
+                times[way] = case.turn(way, asked.in_a_row, executors, conflicts);
             }
             if round > 0 {
                 runs.0.push(times); // the first warms up
@@ -350,12 +366,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         let worst = speed_ups().fold(f64::INFINITY, f64::min);
         println!("{}: geometric mean {mean:.2}, worst {worst:.2}", WAYS[way]);
     }
-    println!("\nexecutions repeated, by key and round:");
+    println!("\nexecutions repeated, by key and run:");
     for (case, conflicts) in cases.iter().zip(conflicts) {
         let mut most: Vec<_> = conflicts.into_iter().collect();
         most.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
         for (key, times) in most.into_iter().take(5) {
-            let each = times as f64 / (asked.rounds + 1) as f64;
+            let each = times as f64 / ((asked.rounds + 1) as f64 * f64::from(asked.in_a_row));
             println!("{} {each:6.2} {key:?}", case.block.input().header.number);
         }
     }
