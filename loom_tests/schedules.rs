@@ -19,13 +19,14 @@ use cachekv::kv::{KvRead, KvStore, MemStore, Op};
 use oracle::{Expected, State};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
-use script::{Interpreter, Key, Script, Value};
+use script::{Interpreter, Key, Knowing, Script, Value};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Schedule, Scheduler, Task, TaskId};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Each seed's schedules.
 const PER_SEED: usize = 20;
@@ -63,6 +64,8 @@ impl<S: Scheduler> Scheduler for Noting<S> {
         self.scheduler.next_u64()
     }
 }
+
+const VM: Knowing = Knowing(Interpreter { keys: KEYS });
 
 /// A seed's blocks: the state before them, and the scripts.
 fn made(seed: u64, blocks: usize) -> (State, Vec<Vec<Script>>) {
@@ -114,7 +117,8 @@ fn under<S: Scheduler + 'static>(
 fn executor(seed: u64) -> BlockExecutor {
     let mut config = Config::default();
     config.threads = 2 + (seed % 2) as usize;
-    config.shared_from = std::time::Duration::ZERO; // a schedule is not to depend on the clock
+    // A schedule is not to depend on the clock: all is shared from the begin, or what is known to be long is.
+    config.shared_from = if seed % 11 < 5 { Duration::ZERO } else { Duration::MAX };
     config.run_ahead = if seed % 3 == 0 { 1 } else { 8 };
     config.window = if seed % 5 < 3 { RunAhead::Adaptive } else { RunAhead::Fixed };
     BlockExecutor::with_config(config).unwrap()
@@ -157,7 +161,7 @@ fn a_block_equals_its_transactions_one_after_the_other() {
         if watched {
             options.on_commit = Some(&mut hook);
         }
-        let done = executor(seed).execute_with(&snapshot, &blocks[0], &Interpreter { keys: KEYS }, options);
+        let done = executor(seed).execute_with(&snapshot, &blocks[0], &VM, options);
         let done = done.map_err(|error| error.cause).unwrap();
         assert_eq!(done.outputs, expected.outputs);
         assert!(!watched || hooked == expected.outputs);
@@ -176,7 +180,7 @@ fn a_cancelled_block_is_a_prefix() {
         let switch = cancel.clone();
         let other = shuttle::thread::spawn(move || switch.cancel());
         let options = Options { cancel: Some(cancel), ..Options::default() };
-        let done = executor(seed).execute_with(&snapshot, &blocks[0], &Interpreter { keys: KEYS }, options);
+        let done = executor(seed).execute_with(&snapshot, &blocks[0], &VM, options);
         let done = done.unwrap_or_else(|error| {
             assert!(matches!(error.cause, Cause::Cancelled), "{:?}", error.cause);
             error.committed
@@ -212,7 +216,7 @@ fn a_block_with_transactions_elsewhere_equals_the_whole() {
         });
         let snapshot = MemStore::from_iter(state.clone()).snapshot().unwrap();
         let options = Options { elsewhere: Some(elsewhere), ..Options::default() };
-        let done = executor(seed).execute_with(&snapshot, &given, &Interpreter { keys: KEYS }, options);
+        let done = executor(seed).execute_with(&snapshot, &given, &VM, options);
         let done = done.map_err(|error| error.cause).unwrap();
         let here = (0..block.len()).filter(|at| !away.contains(at)).map(|at| expected.outputs[at]);
         assert_eq!(done.outputs, here.collect::<Vec<_>>());
@@ -260,7 +264,7 @@ fn readers_beside_blocks_see_whole_blocks_in_order() {
         };
         let executor = executor(seed);
         for block in &blocks {
-            let done = executor.execute(&store.snapshot().unwrap(), block, &Interpreter { keys: KEYS });
+            let done = executor.execute(&store.snapshot().unwrap(), block, &VM);
             store.commit(done.map_err(|error| error.cause).unwrap().batch).unwrap();
             if seed % 2 == 0 {
                 store.flush().unwrap();

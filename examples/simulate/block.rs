@@ -12,6 +12,8 @@ pub struct Tx {
     pub writes: Vec<u32>,
     /// Whether it reads before it does anything else; otherwise its reads are spread evenly over its time.
     pub reads_first: bool,
+    /// Whether it is known to be so short that it is left to who commits.
+    pub left: bool,
 }
 
 impl Tx {

@@ -83,6 +83,10 @@ enum Next {
 
 struct Worker {
     task: Option<Task<Run>>,
+    /// What it executes next, since it was left to who commits.
+    left: Option<Task<Run>>,
+    /// Where it saw the frontier stand still when it had nothing to do.
+    stalled: u32,
     began: u64,
     reads: Vec<(u32, Origin)>,
 }
@@ -111,7 +115,12 @@ pub fn simulate(block: &[Tx], machine: Machine) -> Outcome {
     let window = Window::new(machine.window, machine.run_ahead.saturating_mul(workers));
     let parking = Arc::new(Parking::default());
     let scheduler = Scheduler::new(block.len() as u32, machine.workers, window.width(), Arc::clone(&parking), |_| None);
-    let idle = || Worker { task: None, began: 0, reads: Vec::new() };
+    // One worker executes everything as it comes, like the library's.
+    let scheduler = match machine.workers {
+        1 => scheduler,
+        _ => scheduler.leaving(window.width(), |index| block[index as usize].left),
+    };
+    let idle = || Worker { task: None, left: None, stalled: u32::MAX, began: 0, reads: Vec::new() };
     let mut simulation = Simulation {
         block,
         machine,
@@ -121,13 +130,14 @@ pub fn simulate(block: &[Tx], machine: Machine) -> Outcome {
         chains: (0..keys).map(|_| Chain::default()).collect(),
         workers: (0..machine.workers).map(|_| idle()).collect(),
         asleep: Vec::new(),
-        committing: false,
+        committing: true,
         asked: false,
         events: BinaryHeap::new(),
         numbered: 0,
         outcome: Outcome::default(),
     };
-    (0..machine.workers).for_each(|worker| simulation.then(0, worker, Next::Look(None)));
+    simulation.then(0, 0, Next::Commit); // what is left may come first
+    (1..machine.workers).for_each(|worker| simulation.then(0, worker, Next::Look(None)));
     simulation.run();
     simulation.outcome
 }
@@ -164,7 +174,16 @@ impl Simulation<'_> {
 
     fn look(&mut self, now: u64, worker: usize, since: Option<u64>) {
         let Machine { steps, workers, .. } = self.machine;
-        let Some(task) = self.scheduler.claim() else {
+        let at_hand = &mut self.workers[worker];
+        let left = at_hand.left.take();
+        let shared = if workers > 1 && left.is_none() { steps.shared } else { 0 };
+        let claimed = left.or_else(|| self.scheduler.claim());
+        let frontier = self.scheduler.frontier();
+        let stalled = at_hand.stalled;
+        if since.is_some() {
+            at_hand.stalled = frontier;
+        }
+        let Some(task) = claimed.or_else(|| self.scheduler.claim_left(stalled)) else {
             let since = since.unwrap_or(now);
             if now - since < steps.look {
                 self.then(now + (steps.look / 8).max(1), worker, Next::Look(Some(since)));
@@ -176,13 +195,13 @@ impl Simulation<'_> {
         };
         self.outcome.executions += 1;
         self.outcome.at_frontier += u64::from(task.at_frontier);
-        let shared = if workers > 1 { steps.shared } else { 0 };
         let overhead = if task.at_frontier { steps.at_frontier } else { steps.in_advance };
         let began = now + self.called(now) + shared + overhead;
         let tx = &self.block[task.tx as usize];
         let next = if tx.reads.is_empty() || task.at_frontier { Next::End } else { Next::Read(0) };
         let at = if next == Next::End { began + tx.cost } else { began + tx.read_at(0) };
-        self.workers[worker] = Worker { task: Some(task), began, reads: Vec::new() };
+        let stalled = self.workers[worker].stalled;
+        self.workers[worker] = Worker { task: Some(task), left: None, stalled, began, reads: Vec::new() };
         self.then(at, worker, next);
     }
 
@@ -233,7 +252,7 @@ impl Simulation<'_> {
 
     /// Executes again whom the finished execution has doomed, and goes on.
     fn leave(&mut self, now: u64, worker: usize) {
-        let task = self.workers[worker].task.take().expect("it has executed");
+        let Some(task) = self.workers[worker].task.take() else { return self.then(now, worker, Next::Look(None)) };
         let tx = &self.block[task.tx as usize];
         let readers_end = tx.writes.iter().map(|key| self.chains[*key as usize].readers_end).max().unwrap_or(0);
         let (chains, block) = (&mut self.chains, self.block);
@@ -252,6 +271,10 @@ impl Simulation<'_> {
 
     fn commit(&mut self, now: u64, worker: usize) {
         let Machine { steps, workers, .. } = self.machine;
+        if let Some(task) = self.scheduler.take_left() {
+            self.workers[worker].left = Some(task);
+            return self.committed(now, worker);
+        }
         let (chains, block, mut failed, mut in_advance) = (&mut self.chains, self.block, None, false);
         let judged = self.scheduler.judge(|index, run| {
             in_advance = run.in_advance;
@@ -268,16 +291,11 @@ impl Simulation<'_> {
         }
         let check = if in_advance { steps.check + if workers > 1 { steps.shared } else { 0 } } else { 0 };
         let Some(Judged { index, run, executions }) = judged else {
-            let after = now + check + self.called(now);
-            if std::mem::take(&mut self.asked) {
-                self.then(after, worker, Next::Commit);
-            } else {
-                self.committing = false;
-                self.leave(after, worker);
-            }
-            return;
+            return self.committed(now + check, worker);
         };
-        self.window.committed(index, executions, run.is_some_and(|run| run.in_advance));
+        if !self.scheduler.leaves(index) {
+            self.window.committed(index, executions, run.is_some_and(|run| run.in_advance));
+        }
         self.scheduler.commit(index, self.window.width());
         self.outcome.windows += u64::from(self.window.width());
         let after = now + steps.commit + check + self.called(now);
@@ -286,6 +304,17 @@ impl Simulation<'_> {
             self.scheduler.stop();
         }
         self.then(after, worker, Next::Commit);
+    }
+
+    /// There is nothing more to commit: looks again if somebody has asked meanwhile.
+    fn committed(&mut self, now: u64, worker: usize) {
+        let after = now + self.called(now);
+        if std::mem::take(&mut self.asked) {
+            self.then(after, worker, Next::Commit);
+        } else {
+            self.committing = false;
+            self.leave(after, worker);
+        }
     }
 }
 
@@ -325,7 +354,7 @@ mod tests {
         let mut tx = |_| {
             let mut some = || (0..1 + random(2)).map(|_| random(keys) as u32).collect::<Vec<_>>();
             let (reads, writes) = (some(), some());
-            Tx { cost: 100 + random(9_900), reads, writes, reads_first }
+            Tx { cost: 100 + random(9_900), reads, writes, reads_first, left: random(4) == 0 }
         };
         (0..len).map(&mut tx).collect()
     }
@@ -376,7 +405,7 @@ mod tests {
 
     #[test]
     fn what_has_nothing_to_do_with_each_other_is_divided() {
-        let alone = |key| Tx { cost: 1_000, reads: vec![key], writes: vec![key], reads_first: true };
+        let alone = |key| Tx { cost: 1_000, reads: vec![key], writes: vec![key], reads_first: true, left: false };
         let block: Vec<_> = (0..640).map(alone).collect();
         for window in POLICIES {
             for workers in [2, 8, 64] {
@@ -389,7 +418,7 @@ mod tests {
 
     #[test]
     fn a_chain_takes_as_long_as_one_after_the_other() {
-        let chain = Tx { cost: 1_000, reads: vec![0], writes: vec![0], reads_first: true };
+        let chain = Tx { cost: 1_000, reads: vec![0], writes: vec![0], reads_first: true, left: false };
         let block = vec![chain; 1_000];
         assert_eq!(critical_path(&block), total(&block));
         let took = simulate(&block, machine(8, RunAhead::Adaptive, Steps::default()));

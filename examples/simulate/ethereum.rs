@@ -121,7 +121,8 @@ pub fn record(block: &Block) -> Result<Vec<Tx>, Box<dyn std::error::Error>> {
         }
         let writes = done.batch.iter().map(|(key, _)| number(*key)).collect();
         before.commit(done.batch)?;
-        txs.push(Tx { cost, reads, writes, reads_first: false });
+        let left = block.is_long(index as u32, tx) == Some(false);
+        txs.push(Tx { cost, reads, writes, reads_first: false, left });
     }
     Ok(txs)
 }

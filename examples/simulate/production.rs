@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "of the library's files only the policy is used")]
 
+#[path = "../../src/executor/fresh.rs"]
+mod fresh;
 #[path = "../../src/executor/front.rs"]
 mod front;
 #[path = "../../src/executor/queue.rs"]

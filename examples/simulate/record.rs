@@ -32,7 +32,7 @@ impl Grid {
         let tx = |work: &Work| match *work {
             Work::Transfer(from, to) => {
                 let keys = vec![from as u32, to as u32];
-                Tx { cost, reads: keys.clone(), writes: keys, reads_first: true }
+                Tx { cost, reads: keys.clone(), writes: keys, reads_first: true, left: false }
             }
             Work::Count | Work::Bump | Work::Scan(_) | Work::Configured(_) => unreachable!("transfers"),
         };

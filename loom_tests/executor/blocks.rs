@@ -14,7 +14,7 @@ use crate::executor::vm::{Commit, OnCommit, Vm};
 use crate::executor::worker::Worker;
 use crate::kv::{KvStore, MemSnapshot, MemStore, Op, WriteBatch};
 use crate::loom_tests::explore_within;
-use crate::multiversion::{MergeOperator, TxView, ViewError};
+use crate::multiversion::{MergeOperator, TxIndex, TxView, ViewError};
 use crate::sync::Arc;
 use loom::thread;
 use std::ops::ControlFlow;
@@ -39,9 +39,12 @@ pub(super) type View<'v> = TxView<'v, u8, u8, Balance>;
 pub(super) type Block = &'static [fn(&View<'_>) -> Result<u8, Fault>];
 pub(super) type Work = Arc<Job<'static, 'static, Calls>>;
 
-/// Calls the transaction.
+/// Calls the transaction, of which it is known whether it is short.
 #[derive(Debug)]
-pub(super) struct Calls;
+pub(super) struct Calls(fn(TxIndex) -> bool);
+
+/// Nothing is short.
+static CALLS: Calls = Calls(|_| false);
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -64,6 +67,9 @@ impl Vm for Calls {
     type Error = Fault;
     fn execute(&self, transaction: &Self::Transaction, view: &View<'_>) -> Result<u8, Fault> {
         transaction(view)
+    }
+    fn is_long(&self, index: TxIndex, _: &Self::Transaction) -> Option<bool> {
+        Some(!self.0(index))
     }
 }
 
@@ -107,8 +113,12 @@ fn state() -> MemSnapshot<u8, u8> {
 
 /// A block that is in place, for workers that may claim one transaction each beyond the frontier.
 pub(super) fn job(block: Block, options: Options<'static, Calls>) -> Work {
+    job_of(&CALLS, block, options)
+}
+
+fn job_of(calls: &'static Calls, block: Block, options: Options<'static, Calls>) -> Work {
     let config = Config { run_ahead: 1, ..Config::default() };
-    match Job::new(&config, 2, &state(), block, &Calls, options, None) {
+    match Job::new(&config, 2, &state(), block, calls, options, None) {
         Ok(job) => Arc::new(job),
         Err(cause) => panic!("{cause:?}"),
     }
@@ -125,13 +135,17 @@ pub(super) fn conclude(work: Work) -> Came {
 }
 
 pub(super) fn sequentially(block: Block) -> Came {
-    execute_sequentially(&state(), block, &Calls, None).into()
+    execute_sequentially(&state(), block, &CALLS, None).into()
 }
 
 /// Executes `block` on two workers, and sequentially.
 fn both(block: Block, options: Options<'static, Calls>) -> (Came, Came) {
+    both_of(&CALLS, block, options)
+}
+
+fn both_of(calls: &'static Calls, block: Block, options: Options<'static, Calls>) -> (Came, Came) {
     let expected = sequentially(block);
-    let work = job(block, options);
+    let work = job_of(calls, block, options);
     let other = worker(&work);
     Worker::new(&work).run();
     other.join().unwrap();
@@ -168,6 +182,20 @@ fn transactions_apart_commit() {
 #[test]
 fn a_conflict_comes_to_the_sequential_result() {
     equals_sequential(2, &[|view| add(view, 1, 1), |view| add(view, 1, 1)]);
+}
+
+/// The same where the first or the second is left to who commits, or to who has nothing else to do: it is executed, and seen.
+#[test]
+fn what_is_left_comes_to_the_sequential_result() {
+    static FIRST: Calls = Calls(|index| index == 0);
+    static SECOND: Calls = Calls(|index| index == 1);
+    for calls in [&FIRST, &SECOND] {
+        explore_within(2, move || {
+            let block: Block = &[|view| add(view, 1, 1), |view| add(view, 1, 1)];
+            let (came, expected) = both_of(calls, block, Options::default());
+            assert_eq!(came, expected);
+        });
+    }
 }
 
 /// Of three in a row each of which reads what the one before wrote, none is lost and none waits for ever.

@@ -6,7 +6,7 @@ use crate::executor::commit::Committer;
 use crate::executor::error::Cause;
 use crate::executor::parking::Parking;
 use crate::executor::scheduler::Scheduler;
-use crate::executor::status::Verdict;
+use crate::executor::status::{Task, Verdict};
 use crate::executor::window::{RunAhead, Window};
 use crate::loom_tests::explore;
 use crate::multiversion::Settlement;
@@ -100,6 +100,8 @@ fn who_asks_does_not_wait_for_who_commits() {
 struct Scheduled {
     scheduler: Scheduler<u32>,
     committer: Committer<'static, Calls>,
+    /// Executions of what was left.
+    left: AtomicUsize,
 }
 
 impl Scheduled {
@@ -107,13 +109,44 @@ impl Scheduled {
     fn new() -> Arc<Self> {
         let scheduler = Scheduler::new(2, 2, 9, Arc::new(Parking::default()), |_| None);
         assert_eq!([scheduler.claim().unwrap().tx, scheduler.claim().unwrap().tx], [0, 1]);
-        Arc::new(Self { scheduler, committer: Committer::new(None, Settlement::at_once(), window(), 2) })
+        Self::of(scheduler)
+    }
+
+    /// One that is being executed, and one that is left.
+    fn leaving() -> Arc<Self> {
+        let scheduler = Scheduler::new(2, 2, 9, Arc::new(Parking::default()), |_| None).leaving(9, |index| index == 1);
+        assert_eq!(scheduler.claim().unwrap().tx, 0);
+        assert!(scheduler.claim().is_none() && !scheduler.has_work());
+        Self::of(scheduler)
+    }
+
+    fn of(scheduler: Scheduler<u32>) -> Arc<Self> {
+        let committer = Committer::new(None, Settlement::at_once(), window(), 2);
+        Arc::new(Self { scheduler, committer, left: AtomicUsize::new(0) })
+    }
+
+    /// That what is left was executed, once, and is committed.
+    fn assert_over(&self) {
+        assert_eq!((self.scheduler.frontier(), self.left.load(Ordering::Relaxed)), (2, 1));
+    }
+
+    /// Executes what was left.
+    fn execute(&self, task: Option<Task<u32>>) {
+        let Some(task) = task else { return };
+        self.left.fetch_add(1, Ordering::Relaxed);
+        self.ask(self.scheduler.finish(task.tx, 0));
     }
 
     /// Commits what can be committed, as workers do: if what they have executed is at the frontier.
     fn ask(&self, at_frontier: bool) {
+        let mut left = None;
         if at_frontier {
             self.committer.drive(|_| {
+                if let Some(task) = self.scheduler.take_left() {
+                    assert!(task.at_frontier);
+                    left = Some(task);
+                    return false;
+                }
                 let judged = self.scheduler.judge(|_, _| Verdict::Commit);
                 judged.is_some_and(|judged| {
                     self.scheduler.commit(judged.index, 9);
@@ -121,6 +154,7 @@ impl Scheduled {
                 })
             });
         }
+        self.execute(left);
     }
 }
 
@@ -154,6 +188,24 @@ fn who_is_put_aside_as_the_frontier_arrives_is_queued() {
         let task = block.scheduler.claim().unwrap();
         assert!(task.tx == 1 && task.at_frontier);
         assert!(block.scheduler.claim().is_none());
+    });
+}
+
+/// What is left is executed once and committed: by who commits when the frontier comes to it, or before by who has nothing else to do.
+#[test]
+fn what_is_left_is_executed_once_and_committed() {
+    explore(|| {
+        let block = Scheduled::leaving();
+        block.ask(block.scheduler.finish(0, 0)); // nobody else is there
+        block.assert_over();
+        let block = Scheduled::leaving();
+        let below = {
+            let block = Arc::clone(&block);
+            thread::spawn(move || block.ask(block.scheduler.finish(0, 0)))
+        };
+        block.execute(block.scheduler.claim_left(0));
+        below.join().unwrap();
+        block.assert_over();
     });
 }
 

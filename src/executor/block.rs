@@ -6,7 +6,7 @@ use super::error::{BlockResult, Cause, failed, panic_message};
 use super::job::Job;
 use super::pace::{Known, Pace};
 use super::pool::Pool;
-use super::sequential::Prefix;
+use super::sequential::Sequential;
 use super::vm::{OnCommit, Operand, Vm};
 use super::window::RunAhead;
 use super::worker::Worker;
@@ -23,7 +23,8 @@ use std::time::{Duration, Instant};
 pub struct Config {
     /// Threads that work on a block, the calling one included; 0 takes as many as the machine has.
     pub threads: usize,
-    /// How far beyond the commit frontier transactions may be executed, in transactions a thread.
+    /// How far beyond the commit frontier transactions may be executed, in transactions a thread; what is left to who commits (see
+    /// `shared_from`) does not count.
     pub run_ahead: usize,
     /// Whether they always are, or only while executions in advance last.
     pub window: RunAhead,
@@ -32,8 +33,9 @@ pub struct Config {
     /// eighth, until sixteen, or two long ones, say enough; or one, if it took very long, or long and the block before did, too. What the
     /// machine [knows](Vm::is_long) goes first. What it executes alone it executes as
     /// [`execute_sequentially`](super::execute_sequentially) does, without versions, if the block is not watched, by a hook, a deadline
-    /// or a way to cancel it, by timing or recording, nor executed elsewhere in part; the others go on from there. A transaction
-    /// that fails meanwhile is executed once more, and that decides; if the code of a key or value panics, all are. Zero: all threads
+    /// or a way to cancel it, by timing or recording, nor executed elsewhere in part; the others go on from there. If the code of a
+    /// key or value panics outside of a transaction meanwhile, all are executed again. Of a block that is shared, what the machine knows
+    /// to be short is not handed out: who commits executes it when its turn has come, or who has nothing else to do. Zero: all threads
     /// work from a block's begin, and none of this.
     pub shared_from: Duration,
     /// Whether, on Linux, threads are kept on cores of their own for a block: the pool's off the core that they are called from, and
@@ -156,8 +158,8 @@ impl BlockExecutor {
         self.pool.threads()
     }
 
-    /// Executes `block` over `snapshot`. Blocks until it is done, on the calling thread and the executor's others; if those are worth
-    /// calling and another block is on them, one around this included, it makes a pool for itself.
+    /// Executes `block` over `snapshot`. Blocks until it is done, on the calling thread and the executor's others; if another block is on
+    /// them, one around this included, it makes a pool for itself, unless all is executed sequentially.
     ///
     /// # Errors
     /// [`BlockError`](super::BlockError) with the committed prefix. Nothing was written to any store in any case.
@@ -184,8 +186,8 @@ impl BlockExecutor {
         S: KvRead<Key = V::Key, Value = V::Value>,
         V: Vm,
     {
-        // What panics outside of transactions and workers is the cloning of the snapshot or the hashing of a hint: nothing
-        // has begun, or what had is dropped.
+        // What panics outside of transactions and workers is what the machine knows of them, the cloning of the snapshot or the
+        // hashing of a hint: nothing has begun, or what had is dropped.
         let done = catch_unwind(AssertUnwindSafe(|| self.run(snapshot, block, vm, options)));
         done.unwrap_or_else(|panic| Err(failed(Cause::Panicked { index: 0, message: panic_message(panic) })))
     }
@@ -198,31 +200,31 @@ impl BlockExecutor {
         let began = Instant::now();
         let known = self.known(block, vm, &options);
         let mut pace = Pace::new(self.config.shared_from, self.pace.load(Ordering::Relaxed), known);
-        let mut executions = 0;
-        let mut begun = match self.begins_sequentially(block.len(), &options) && !pace.is_worth_company() {
-            true => Prefix::execute(snapshot, block, vm, &mut pace, &mut executions),
-            false => None,
-        };
-        if let Some(all) = begun.take_if(|begun| begun.outputs.len() == block.len())
-            && let Some(done) = all.into_output(began)
-        {
-            self.keep(&pace);
-            return Ok(done);
+        let (mut begun, mut executions, mut committed) = (None, 0, 0);
+        if self.begins_sequentially(block.len(), &options) && !pace.is_worth_company() {
+            let mut sequential = Sequential::new(snapshot, block.len());
+            let execute = || sequential.execute(block, vm, &mut None, &mut pace);
+            let is_over = catch_unwind(AssertUnwindSafe(execute));
+            if let Ok(true) = is_over {
+                self.keep(&pace);
+                return sequential.into_result(began);
+            }
+            executions = sequential.executions;
+            if is_over.is_ok() {
+                committed = sequential.committed();
+                begun = Some(sequential);
+            } // else the code of a key or value does not bear it, and all is executed again, where it is told with what was before
         }
-        let new = |options, begun| Job::new(&self.config, self.threads(), snapshot, block, vm, options, begun);
-        let again = begun.is_some().then(|| Options { hints: options.hints, ..Options::default() }); // it asks no more
-        let made = catch_unwind(AssertUnwindSafe(|| new(options, begun)));
-        let job = match (made, again) {
-            (Ok(job), _) => job,
-            // The code of a key may panic where its place is found. Then all is executed again, and it panics in its transaction.
-            (Err(_), Some(options)) => new(options, None),
-            (Err(panic), None) => resume_unwind(panic),
+        let new = || Job::new(&self.config, self.threads(), snapshot, block, vm, options, begun);
+        let job = match catch_unwind(AssertUnwindSafe(new)) {
+            Ok(job) => job.map_err(failed)?,
+            // The code of a key does not bear that its place is found, as it need not where all are executed sequentially.
+            Err(_) if committed > 0 => {
+                return Sequential::new(snapshot, block.len()).after(executions).whole(block, vm, &mut None, began);
+            }
+            Err(panic) => resume_unwind(panic),
         };
-        let job = match job {
-            Ok(job) => job,
-            Err(cause) => return Err(failed(cause)),
-        };
-        job.tally.lock().begun(executions);
+        job.tally.lock().begun(executions, committed);
         let ran = self.on_pool(&job, &mut pace);
         self.keep(&pace);
         job.conclude(began, ran.err().map(|error| Cause::Threads(error.to_string())), &self.pool)

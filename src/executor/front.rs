@@ -3,7 +3,7 @@
 use crate::multiversion::TxIndex;
 use crate::sync::{AtomicU64, Ordering};
 
-/// Lower half: the lowest transaction not committed. Upper half: up to where fresh transactions may be claimed. Changed by
+/// Lower half: the lowest transaction not committed. Upper half: up to which place fresh transactions may be claimed. Changed by
 /// one thread at a time, who commits; one word, so that a worker that looks pays for one look.
 #[derive(Debug)]
 pub(super) struct Front(AtomicU64);
@@ -11,7 +11,7 @@ pub(super) struct Front(AtomicU64);
 impl Front {
     /// Of a block of `len` transactions, with a window of `width`.
     pub(super) fn new(width: u32, len: TxIndex) -> Self {
-        Self(AtomicU64::new(word(0, width, len)))
+        Self(AtomicU64::new(word(0, 0, width, len)))
     }
 
     /// The frontier, and the limit of the window. Acquire, with the release in [`set`](Self::set): the writes of all below the
@@ -23,15 +23,15 @@ impl Front {
         halves
     }
 
-    /// Moves the frontier, and the limit to `width` beyond it; at least the frontier's transaction is within. Release: whoever
-    /// sees it sees the writes of all below as they will stay.
-    pub(super) fn set(&self, frontier: TxIndex, width: u32, len: TxIndex) {
-        self.0.store(word(frontier, width, len), Ordering::Release);
+    /// Moves the frontier, and the limit to `width` beyond the `place` that is the first not below it, of so many `places`; at least
+    /// that one is within. Release: whoever sees it sees the writes of all below as they will stay.
+    pub(super) fn set(&self, frontier: TxIndex, place: u32, width: u32, places: u32) {
+        self.0.store(word(frontier, place, width, places), Ordering::Release);
     }
 }
 
-fn word(frontier: TxIndex, width: u32, len: TxIndex) -> u64 {
-    u64::from(frontier) | u64::from(frontier.saturating_add(width.max(1)).min(len)) << 32
+fn word(frontier: TxIndex, place: u32, width: u32, places: u32) -> u64 {
+    u64::from(frontier) | u64::from(place.saturating_add(width.max(1)).min(places)) << 32
 }
 
 #[cfg(test)]
@@ -42,11 +42,13 @@ mod tests {
     fn a_limit_lies_beyond_the_frontier_and_not_beyond_the_block() {
         let front = Front::new(0, 9);
         assert_eq!(front.get(), (0, 1));
-        front.set(7, 1, 9);
+        front.set(7, 7, 1, 9);
         assert_eq!(front.get(), (7, 8));
-        front.set(7, u32::MAX, 9);
+        front.set(7, 7, u32::MAX, 9);
         assert_eq!(front.get(), (7, 9));
-        front.set(TxIndex::MAX - 1, 5, TxIndex::MAX);
+        front.set(TxIndex::MAX - 1, TxIndex::MAX - 1, 5, TxIndex::MAX);
         assert_eq!(front.get(), (TxIndex::MAX - 1, TxIndex::MAX));
+        front.set(7, 2, 1, 4);
+        assert_eq!(front.get(), (7, 3));
     }
 }

@@ -11,7 +11,7 @@ use super::parking::Parking;
 use super::places::Places;
 use super::pool::Pool;
 use super::scheduler::Scheduler;
-use super::sequential::Prefix;
+use super::sequential::Sequential;
 use super::stats::Tally;
 use super::vm::{Operand, Vm};
 use super::window::{RunAhead, Window};
@@ -83,7 +83,7 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         block: &'b [V::Transaction],
         vm: &'b V,
         options: Options<'o, V>,
-        begun: Option<Prefix<V>>,
+        begun: Option<Sequential<V>>,
     ) -> Result<Self, Cause<V::Error>>
     where
         S: KvRead<Key = V::Key, Value = V::Value>,
@@ -103,6 +103,13 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         let window = Window::new(policy, most);
         let owed = |index| elsewhere.as_ref()?.declared().get(&index).map(|keys| keys.len());
         let scheduler = Scheduler::new(len, threads, window.width(), Arc::clone(&signals.parking), owed);
+        let transaction = |index: TxIndex| block.get(index as usize);
+        let is_short = |index| transaction(index).is_some_and(|tx| vm.is_long(index, tx) == Some(false));
+        let leaves = elsewhere.is_none() && !config.shared_from.is_zero() && threads > 1;
+        let scheduler = match leaves && (0..len).any(is_short) {
+            true => scheduler.leaving(window.width(), is_short),
+            false => scheduler,
+        };
         let settlement = match (&on_commit, &elsewhere) {
             (None, None) => Settlement::keeping(),
             _ => Settlement::at_once(),
@@ -113,7 +120,7 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
             places,
             store,
             scheduler,
-            committer: Committer::new(on_commit, settlement, window, block.len()),
+            committer: Committer::new(on_commit, settlement, window, if begun.is_some() { 0 } else { block.len() }),
             signals,
             cancel,
             deadline,
@@ -133,12 +140,11 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
     }
 
     /// Goes on behind what was executed sequentially: nothing else has begun.
-    fn take_over(&self, Prefix { state, outputs }: Prefix<V>) {
-        #[expect(clippy::cast_possible_truncation, reason = "a part of the block")]
-        let end = outputs.len() as TxIndex;
-        self.store.begin_with(end, state);
+    fn take_over(&self, begun: Sequential<V>) {
+        let end = begun.committed();
+        self.store.begin_with(end, begun.state);
         self.committer.between(|committed| {
-            committed.outputs = outputs;
+            committed.outputs = begun.outputs; // with room for all
             self.scheduler.begin_at(end, committed.window.width());
         });
     }

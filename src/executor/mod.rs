@@ -25,9 +25,11 @@ mod cores;
 mod effect;
 mod elsewhere;
 mod error;
+mod fresh;
 mod front;
 mod gathering;
 mod job;
+mod judgement;
 #[cfg(all(test, kv_loom))]
 #[path = "../../loom_tests/executor/mod.rs"]
 mod models;

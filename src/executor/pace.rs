@@ -78,6 +78,11 @@ impl Pace {
         Self { known, limit: nanoseconds(limit), before, mean: 0, timed: 0, long: 0, longest: 0, sum: 0 }
     }
 
+    /// Of a block that is executed by one thread, whatever its executions take.
+    pub(super) fn alone() -> Self {
+        Self::new(Duration::MAX, 0, Known::Short)
+    }
+
     /// Whether the execution that is about to begin, with so many before it, is to be timed.
     pub(super) fn is_due(&self, executions: u64) -> bool {
         self.known != Known::Short && (self.timed < ENOUGH || executions.is_multiple_of(TIMED))

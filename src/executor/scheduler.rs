@@ -14,8 +14,9 @@
 //!     └──────────────── abort ───────────────┘
 //! ```
 //!
-//! * Fresh transactions are claimed in order by a counter, up to a limit beyond the frontier that every commit sets. Every
-//!   other `Ready` transaction is in the queue exactly once, and the lowest goes first.
+//! * Fresh transactions are claimed in order by a counter, up to a limit beyond the frontier that every commit sets; but for
+//!   those that are `Left` (`fresh.rs`), which whoever moves the frontier to them takes, if nobody has in advance, and which go
+//!   through the states as the others do. Every other `Ready` transaction is in the queue exactly once, and the lowest goes first.
 //! * A blocked transaction occupies no thread. It waits for a lower one, so the lowest unfinished transaction never waits
 //!   and somebody can always make progress.
 //! * A lock of one transaction is held at a time. User code runs under it only where a finished execution is judged (a merge
@@ -26,12 +27,13 @@
 //!   sleeps, or a worker that is awake is yet to claim, or one has been called. A worker that claims the only transaction
 //!   calls nobody: a block that goes one by one wakes nobody up. What comes from outside the workers calls by itself.
 
+use super::fresh::Fresh;
 use super::front::Front;
 use super::parking::Parking;
 use super::queue::Queue;
 use super::status::{Judged, Status, Task, Tx, Verdict};
 use crate::multiversion::{Incarnation, TxIndex};
-use crate::sync::{Apart, Arc, AtomicBool, AtomicU32, Mutex, Ordering};
+use crate::sync::{Apart, Arc, AtomicBool, Mutex, Ordering};
 use smallvec::SmallVec;
 
 #[derive(Debug)]
@@ -39,9 +41,9 @@ pub(crate) struct Scheduler<R> {
     txs: Box<[Mutex<Tx<R>>]>,
     /// Whether there are others to be called.
     alone: bool,
-    /// The lowest transaction never claimed.
-    next: Apart<AtomicU32>,
-    /// The lowest transaction not committed, and up to where fresh ones may be claimed.
+    /// What was never claimed.
+    fresh: Fresh,
+    /// The lowest transaction not committed, and up to which place fresh ones may be claimed.
     front: Apart<Front>,
     /// Ready transactions that were claimed before.
     queue: Queue,
@@ -70,7 +72,7 @@ impl<R> Scheduler<R> {
         Self {
             txs: (0..len).map(tx).collect(),
             alone: workers <= 1,
-            next: Apart(AtomicU32::new(0)),
+            fresh: Fresh::all(len),
             front: Apart(Front::new(width, len)),
             queue: Queue::default(),
             stopped: AtomicBool::new(false),
@@ -78,11 +80,29 @@ impl<R> Scheduler<R> {
         }
     }
 
+    /// The same, which leaves to who commits what is so short that to hand it over takes longer than to execute it.
+    pub(crate) fn leaving(mut self, width: u32, left: impl Fn(TxIndex) -> bool) -> Self {
+        for (index, tx) in (0..).zip(&self.txs) {
+            let mut tx = tx.lock();
+            if tx.status == Status::Ready && left(index) {
+                tx.status = Status::Left;
+            }
+        }
+        self.fresh = self.fresh.leaving(left);
+        self.move_to(0, width);
+        self
+    }
+
     /// The transactions below `begun` are committed, before anything is claimed; the window is then `width`.
     pub(crate) fn begin_at(&self, begun: TxIndex, width: u32) {
         self.txs.iter().take(begun as usize).for_each(|tx| tx.lock().status = Status::Committed);
-        self.next.store(begun, Ordering::Relaxed); // workers come to it by the pool's own synchronisation
-        self.front.set(begun, width, self.len());
+        self.fresh.begin_at(begun);
+        self.move_to(begun, width);
+    }
+
+    /// Moves the frontier, with a window of `width` beyond it. By who commits.
+    fn move_to(&self, frontier: TxIndex, width: u32) {
+        self.front.set(frontier, self.fresh.passed(frontier), width, self.fresh.places());
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "built from an index")]
@@ -115,33 +135,56 @@ impl<R> Scheduler<R> {
     /// somebody who sleeps is called to it.
     pub(crate) fn claim(&self) -> Option<Task<R>> {
         let task = match self.queue.pop() {
-            Some(tx) => self.start(tx),
+            Some(tx) => self.start(tx, Status::Ready),
             None => self.fresh(),
         }?;
+        self.call_to_more();
+        Some(task)
+    }
+
+    /// Calls somebody who sleeps, if there is more.
+    fn call_to_more(&self) {
         if !self.alone && self.has_work() {
             self.parking.call(false);
         }
-        Some(task)
     }
 
     /// Whether there is something to claim.
     pub(crate) fn has_work(&self) -> bool {
-        !self.queue.is_empty() || self.next.load(Ordering::Relaxed) < self.front.get().1
+        !self.queue.is_empty() || self.fresh.claimable(self.front.get().1) > 0
     }
 
     fn fresh(&self) -> Option<Task<R>> {
-        loop {
-            // Relaxed: the counter hands out indices and no data; each transaction's lock orders its data.
-            let next = self.next.load(Ordering::Relaxed);
-            if next >= self.front.get().1 {
-                return None;
-            }
-            if self.next.compare_exchange(next, next + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-                && let Some(task) = self.start(next)
-            {
-                return Some(task);
-            } // else it is executed elsewhere, as most of a block may be: no reason to go and look about
+        // What does not start is executed elsewhere, as most of a block may be: no reason to go and look about.
+        std::iter::from_fn(|| self.fresh.claim(self.front.get().1)).find_map(|next| self.start(next, Status::Ready))
+    }
+
+    /// The transaction at the frontier if it was left to who commits: to be executed by the caller, when it is done with its
+    /// commits. To be called by one thread at a time.
+    pub(crate) fn take_left(&self) -> Option<Task<R>> {
+        let index = self.frontier();
+        if index >= self.len() || self.is_stopped() || !self.leaves(index) {
+            return None;
         }
+        let task = self.start(index, Status::Left)?;
+        self.call_to_more(); // this worker does not claim before it comes to something that is not left
+        Some(task)
+    }
+
+    /// One that was left, to be executed in advance by who has nothing else to do, if the frontier is where it was: who moves it is
+    /// about to execute it himself.
+    pub(crate) fn claim_left(&self, frontier: TxIndex) -> Option<Task<R>> {
+        let (now, limit) = self.front.get();
+        let is_stalled = frontier == now;
+        is_stalled
+            .then(|| self.fresh.claim_left(now, limit))
+            .flatten()
+            .and_then(|index| self.start(index, Status::Left))
+    }
+
+    /// Whether the transaction at the frontier, which is at `index`, was left to who commits, who alone may ask.
+    pub(crate) fn leaves(&self, index: TxIndex) -> bool {
+        self.fresh.leaves(index)
     }
 
     fn tx(&self, tx: TxIndex) -> &Mutex<Tx<R>> {
@@ -149,11 +192,13 @@ impl<R> Scheduler<R> {
         &self.txs[tx as usize]
     }
 
-    /// Begins an execution of a transaction that is its caller's to start; `None` if it is not executed here.
-    fn start(&self, index: TxIndex) -> Option<Task<R>> {
+    /// Begins an execution of a transaction that is its caller's to start, from `status`; `None` if it is executed elsewhere, or was
+    /// left and has been executed.
+    fn start(&self, index: TxIndex, status: Status) -> Option<Task<R>> {
         let mut tx = self.tx(index).lock();
-        if tx.status != Status::Ready {
-            debug_assert!(matches!(tx.status, Status::Elsewhere(_) | Status::Executed | Status::Committed));
+        if tx.status != status {
+            let is_over = matches!(tx.status, Status::Elsewhere(_) | Status::Executed | Status::Committed);
+            debug_assert!(is_over || status == Status::Left);
             return None;
         }
         tx.status = Status::Executing;
@@ -214,10 +259,7 @@ impl<R> Scheduler<R> {
         let mut below = self.tx(on).lock();
         // Under `on`'s lock: either it has not executed yet and will see this waiter when it does, or it has and this one
         // need not wait. `on` may since have been aborted again; then a waiter is what it needs.
-        let waits = match below.status {
-            Status::Executed | Status::Committed => false,
-            Status::Ready | Status::Executing | Status::Blocked | Status::Deferred | Status::Elsewhere(_) => true,
-        };
+        let waits = !matches!(below.status, Status::Executed | Status::Committed);
         if waits {
             below.waiters.push(index);
             return;
@@ -244,7 +286,7 @@ impl<R> Scheduler<R> {
         if from >= to {
             return;
         }
-        for index in from..to.min(self.next.load(Ordering::Relaxed)) {
+        for index in from..to.min(self.fresh.claimed_end()) {
             let mut tx = self.tx(index).lock();
             if tx.status == Status::Executed && tx.run.as_ref().is_some_and(|run| doomed(index, run)) {
                 tx.status = Status::Ready;
@@ -291,11 +333,11 @@ impl<R> Scheduler<R> {
     /// Moves the frontier past `index`, with a window of `width` beyond it. The caller is to claim when it is done with its
     /// commits.
     pub(crate) fn commit(&self, index: TxIndex, width: u32) {
-        self.front.set(index + 1, width, self.len());
+        self.move_to(index + 1, width);
         // While one worker commits many in a row, the others come to the end of the window and sleep. One is called when half of
         // it is free again, not for every commit: it would be asleep again before the next. A short cut, that may miss a
         // sleeper: the next claim does not.
-        let free = self.front.get().1.saturating_sub(self.next.load(Ordering::Relaxed));
+        let free = self.fresh.claimable(self.front.get().1);
         if free == (width / 2).max(2) && self.parking.seems_asleep() {
             self.parking.call(false);
         }
@@ -303,7 +345,7 @@ impl<R> Scheduler<R> {
 
     /// Lets the window be `width`. By who commits.
     pub(crate) fn narrow(&self, width: u32) {
-        self.front.set(self.frontier(), width, self.len());
+        self.move_to(self.frontier(), width);
     }
 
     /// One key of a transaction that is executed elsewhere has arrived. Whether it is at the frontier, see
@@ -325,162 +367,5 @@ impl<R> Scheduler<R> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn scheduler(len: TxIndex, run_ahead: u32) -> Scheduler<u32> {
-        Scheduler::new(len, 2, run_ahead, Arc::new(Parking::default()), |_| None)
-    }
-
-    fn claimed(scheduler: &Scheduler<u32>) -> Option<(TxIndex, Incarnation)> {
-        scheduler.claim().map(|task| (task.tx, task.incarnation))
-    }
-
-    /// Those at the frontier ask for commits, and no others.
-    fn finish(scheduler: &Scheduler<u32>, index: TxIndex) {
-        assert_eq!(scheduler.finish(index, 0), scheduler.frontier() == index);
-    }
-
-    fn commit_next(scheduler: &Scheduler<u32>) -> Option<TxIndex> {
-        let Judged { index, .. } = scheduler.judge(|_, _| Verdict::Commit)?;
-        scheduler.commit(index, 2);
-        Some(index)
-    }
-
-    #[test]
-    fn fresh_transactions_are_claimed_in_order_and_no_further_than_the_run_ahead() {
-        let scheduler = scheduler(5, 2);
-        assert_eq!(claimed(&scheduler), Some((0, 0)));
-        assert_eq!(claimed(&scheduler), Some((1, 0)));
-        assert_eq!(claimed(&scheduler), None);
-        finish(&scheduler, 0);
-        assert_eq!(claimed(&scheduler), None, "executed is not committed");
-        assert_eq!(commit_next(&scheduler), Some(0));
-        assert_eq!(claimed(&scheduler), Some((2, 0)));
-    }
-
-    #[test]
-    fn only_the_lowest_uncommitted_transaction_runs_at_the_frontier() {
-        let scheduler = scheduler(3, 9);
-        let tasks: Vec<_> = std::iter::from_fn(|| scheduler.claim()).map(|task| (task.tx, task.at_frontier)).collect();
-        assert_eq!(tasks, [(0, true), (1, false), (2, false)]);
-    }
-
-    #[test]
-    fn the_lowest_of_the_queue_goes_before_a_fresh_transaction() {
-        let scheduler = scheduler(4, 9);
-        (0..3).for_each(|_| assert!(scheduler.claim().is_some()));
-        scheduler.retry(2, 0);
-        scheduler.retry(1, 0);
-        assert_eq!(claimed(&scheduler), Some((1, 1)));
-        assert_eq!(claimed(&scheduler), Some((2, 1)));
-        assert_eq!(claimed(&scheduler), Some((3, 0)));
-    }
-
-    #[test]
-    fn a_blocked_transaction_runs_again_once_what_it_waits_for_has_executed() {
-        let scheduler = scheduler(2, 9);
-        (0..2).for_each(|_| assert!(scheduler.claim().is_some()));
-        scheduler.block(1, 0, 7);
-        assert_eq!(claimed(&scheduler), None);
-        finish(&scheduler, 0);
-        let task = scheduler.claim().unwrap();
-        assert_eq!((task.tx, task.incarnation, task.previous), (1, 1, Some(7)));
-    }
-
-    #[test]
-    fn blocking_on_a_transaction_that_has_executed_meanwhile_does_not_wait() {
-        let scheduler = scheduler(2, 9);
-        (0..2).for_each(|_| assert!(scheduler.claim().is_some()));
-        finish(&scheduler, 0);
-        scheduler.block(1, 0, 0);
-        assert_eq!(claimed(&scheduler), Some((1, 1)));
-    }
-
-    #[test]
-    fn retrying_or_deferring_keeps_the_waiters_until_the_transaction_has_executed() {
-        let scheduler = scheduler(2, 9);
-        (0..2).for_each(|_| assert!(scheduler.claim().is_some()));
-        scheduler.block(1, 0, 0);
-        scheduler.retry(0, 0);
-        assert_eq!(claimed(&scheduler), Some((0, 1)));
-        assert!(scheduler.defer(0, 0), "it is at the frontier");
-        assert_eq!(claimed(&scheduler), None);
-        assert!(scheduler.judge(|_, _| Verdict::Commit).is_none(), "deferred: to be run at the frontier first");
-        let task = scheduler.claim().unwrap();
-        assert!(task.tx == 0 && task.at_frontier);
-        finish(&scheduler, 0);
-        assert_eq!(claimed(&scheduler), Some((1, 1)));
-    }
-
-    #[test]
-    fn nothing_commits_before_it_has_executed_nor_before_those_below() {
-        let scheduler = scheduler(2, 9);
-        (0..2).for_each(|_| assert!(scheduler.claim().is_some()));
-        finish(&scheduler, 1);
-        assert_eq!(commit_next(&scheduler), None);
-        finish(&scheduler, 0);
-        assert_eq!(
-            (commit_next(&scheduler), commit_next(&scheduler), commit_next(&scheduler)),
-            (Some(0), Some(1), None)
-        );
-    }
-
-    #[test]
-    fn a_transaction_that_fails_its_judgement_runs_again_at_the_frontier() {
-        let scheduler = scheduler(2, 9);
-        (0..2).for_each(|_| assert!(scheduler.claim().is_some()));
-        finish(&scheduler, 0);
-        finish(&scheduler, 1);
-        assert_eq!(commit_next(&scheduler), Some(0));
-        assert!(scheduler.judge(|_, _| Verdict::Abort).is_none());
-        let task = scheduler.claim().unwrap();
-        assert!(task.tx == 1 && task.at_frontier && task.incarnation == 1);
-    }
-
-    #[test]
-    fn doomed_transactions_run_again_and_others_do_not() {
-        let scheduler = scheduler(4, 9);
-        (0..3).for_each(|_| assert!(scheduler.claim().is_some()));
-        [1, 2].into_iter().for_each(|index| assert!(!scheduler.finish(index, index) || index == 0));
-        scheduler.abort_doomed(1, 4, |_, run| *run == 2);
-        assert_eq!(claimed(&scheduler), Some((2, 1)));
-        assert_eq!(claimed(&scheduler), Some((3, 0)));
-    }
-
-    #[test]
-    fn a_window_that_narrows_takes_nothing_back() {
-        let scheduler = scheduler(4, 3);
-        (0..3).for_each(|_| assert!(scheduler.claim().is_some()));
-        scheduler.narrow(1);
-        assert!(!scheduler.has_work());
-        finish(&scheduler, 0);
-        scheduler.judge(|_, _| Verdict::Commit).unwrap();
-        scheduler.commit(0, 1);
-        assert_eq!((claimed(&scheduler), scheduler.frontier()), (None, 1));
-        scheduler.narrow(3);
-        assert_eq!(claimed(&scheduler), Some((3, 0)));
-    }
-
-    #[test]
-    fn a_stopped_block_commits_nothing_more() {
-        let scheduler = scheduler(1, 9);
-        assert!(scheduler.claim().is_some());
-        finish(&scheduler, 0);
-        scheduler.stop();
-        assert_eq!(commit_next(&scheduler), None);
-    }
-
-    #[test]
-    fn a_transaction_executed_elsewhere_commits_when_its_last_key_has_arrived() {
-        let owed = |index| (index == 0).then_some(2);
-        let scheduler: Scheduler<u32> = Scheduler::new(2, 2, 9, Arc::new(Parking::default()), owed);
-        assert_eq!(claimed(&scheduler), Some((1, 0)), "not ours to run");
-        scheduler.block(1, 0, 0);
-        assert!(scheduler.arrive(0));
-        assert_eq!(claimed(&scheduler), Some((1, 1)), "it may have been the key it waits for");
-        assert_eq!(commit_next(&scheduler), None);
-        assert!(scheduler.arrive(0));
-        assert_eq!(commit_next(&scheduler), Some(0));
-    }
-}
+#[path = "scheduler_tests.rs"]
+mod tests;

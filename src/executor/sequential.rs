@@ -1,5 +1,5 @@
-//! The sequential twin: the same block, one transaction after the other, on the calling thread; and the begin of a block that may
-//! turn out to be worth company.
+//! The sequential twin: the same block, one transaction after the other, on the calling thread; to its end, or until it turns out
+//! to be worth company.
 
 use super::error::{BaseError, BlockError, BlockResult, Cause, failed, panic_message};
 use super::output::BlockOutput;
@@ -34,104 +34,111 @@ where
     if let Err(why) = Places::new::<V::Key, V::Value, Operand<V>>(block.len(), None) {
         return Err(failed(Cause::Malformed(why)));
     }
-    let mut outputs = Vec::with_capacity(block.len());
-    let mut executions = 0;
-    let mut run = || {
-        let mut state = SequentialState::new(snapshot.clone().into_dyn());
-        let mut cause = None;
-        for (index, transaction) in (0..TxIndex::MAX).zip(block) {
-            executions += 1;
-            match step(&mut state, index, transaction, vm, &mut on_commit) {
-                Ok((output, flow)) => {
-                    outputs.push(output);
-                    if flow.is_break() {
-                        break;
-                    }
-                }
-                Err(stop) => {
-                    cause = Some(stop);
-                    break;
-                }
-            }
-        }
-        (state.into_batch(), cause)
-    };
-    // What transactions and hook do is caught where they run. What is left is a key's comparison, a value's clone: it may
-    // have cut short the taking over of a transaction's writes.
-    let (batch, cause) = match catch_unwind(AssertUnwindSafe(&mut run)) {
-        Ok(done) => done,
-        Err(payload) => {
-            let message = panic_message(payload);
-            return Err(failed(Cause::Panicked { index: committed(&outputs), message }));
-        }
-    };
-    let mut stats = Tally::default().into_stats();
-    stats.transactions = outputs.len() as u64;
-    stats.executions = executions;
-    let committed = committed(&outputs);
-    stats.wall = began.elapsed();
-    let output = BlockOutput { outputs, batch, committed, stats };
-    match cause {
-        None => Ok(output),
-        Some(cause) => Err(Box::new(BlockError { cause, committed: output })),
-    }
+    Sequential::new(snapshot, block.len()).whole(block, vm, &mut on_commit, began)
 }
 
 /// A block's first transactions, executed one after the other, and all committed.
-pub(super) struct Prefix<V: Vm> {
+pub(super) struct Sequential<V: Vm> {
     pub(super) state: SequentialState<V::Key, V::Value>,
     pub(super) outputs: Vec<V::Output>,
+    /// Executions begun.
+    pub(super) executions: u64,
+    /// Why the block ends with them.
+    cause: Option<Cause<V::Error>>,
 }
 
-impl<V: Vm> Prefix<V> {
-    /// Executes `block` over `snapshot` for as long as `pace` sees no use in company, to its end if need be, or to a transaction that
-    /// fails, which is no part of it. `None` if the code of a key or value panics. Counts the `executions` that it begins.
-    pub(super) fn execute<S>(
-        snapshot: &S,
-        block: &[V::Transaction],
-        vm: &V,
-        pace: &mut Pace,
-        executions: &mut u64,
-    ) -> Option<Self>
+impl<V: Vm> Sequential<V> {
+    /// Nothing yet of a block of `len` transactions over `snapshot`.
+    pub(super) fn new<S>(snapshot: &S, len: usize) -> Self
     where
         S: KvRead<Key = V::Key, Value = V::Value>,
     {
         let state = SequentialState::new(snapshot.clone().into_dyn());
-        let mut prefix = Self { state, outputs: Vec::with_capacity(block.len()) };
-        let run = || {
-            for (index, transaction) in (0..TxIndex::MAX).zip(block) {
-                let began = pace.is_due(*executions).then(Instant::now);
-                *executions += 1;
-                let Ok((output, _)) = step(&mut prefix.state, index, transaction, vm, &mut None) else { break };
-                prefix.outputs.push(output);
-                let Some(began) = began else { continue };
-                pace.timed(began.elapsed());
-                if pace.is_worth_company() && prefix.outputs.len() + 1 < block.len() {
-                    break;
+        Self { state, outputs: Vec::with_capacity(len), executions: 0, cause: None }
+    }
+
+    /// The same, of a block that has begun before: so many `executions` came to nothing.
+    pub(super) fn after(self, executions: u64) -> Self {
+        Self { executions, ..self }
+    }
+
+    /// Executes `block` until `pace` sees use in company, to its end if need be; whether it is over, by its end, a transaction that
+    /// fails, or the hook. If the code of a key or value panics, its state is good for nothing.
+    pub(super) fn execute(
+        &mut self,
+        block: &[V::Transaction],
+        vm: &V,
+        on_commit: &mut Option<OnCommit<'_, V>>,
+        pace: &mut Pace,
+    ) -> bool {
+        for (index, transaction) in (0..TxIndex::MAX).zip(block) {
+            let began = pace.is_due(self.executions).then(Instant::now);
+            self.executions += 1;
+            match step(&mut self.state, index, transaction, vm, on_commit) {
+                Ok((output, flow)) => {
+                    self.outputs.push(output);
+                    if flow.is_break() {
+                        return true;
+                    }
+                }
+                Err(cause) => {
+                    self.cause = Some(cause);
+                    return true;
                 }
             }
+            let Some(began) = began else { continue };
+            pace.timed(began.elapsed());
+            if pace.is_worth_company() && self.outputs.len() + 1 < block.len() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Executes all of `block`, and says what it came to.
+    pub(super) fn whole(
+        mut self,
+        block: &[V::Transaction],
+        vm: &V,
+        on_commit: &mut Option<OnCommit<'_, V>>,
+        began: Instant,
+    ) -> BlockResult<V> {
+        // What transactions and hook do is caught where they run. What is left is a key's comparison, a value's clone: it may
+        // have cut short the taking over of a transaction's writes.
+        let run = || self.execute(block, vm, on_commit, &mut Pace::alone());
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(_) => self.into_result(began),
+            Err(payload) => Err(failed(Cause::Panicked { index: self.committed(), message: panic_message(payload) })),
+        }
+    }
+
+    /// What the block came to, which is over.
+    pub(super) fn into_result(self, began: Instant) -> BlockResult<V> {
+        let committed = self.committed();
+        let Self { state, outputs, executions, cause } = self;
+        let batch = match catch_unwind(AssertUnwindSafe(|| state.into_batch())) {
+            Ok(batch) => batch,
+            Err(payload) => {
+                return Err(failed(Cause::Panicked { index: committed, message: panic_message(payload) }));
+            }
         };
-        catch_unwind(AssertUnwindSafe(run)).ok()?; // else it may have cut short the taking over of a transaction's writes
-        Some(prefix)
-    }
-
-    /// What the whole block came to, if it was executed to its end, as what one thread has executed alone; `None` if the code of a
-    /// key or value panics.
-    pub(super) fn into_output(self, began: Instant) -> Option<BlockOutput<V::Key, V::Value, V::Output>> {
-        let Self { state, outputs } = self;
-        let batch = catch_unwind(AssertUnwindSafe(|| state.into_batch())).ok()?;
-        let mut stats = Tally::default().into_stats();
-        let all = outputs.len() as u64;
-        (stats.transactions, stats.executions, stats.frontier_executions, stats.alone) = (all, all, all, all);
+        let mut tally = Tally::default();
+        tally.begun(executions, committed);
+        let mut stats = tally.into_stats();
+        (stats.transactions, stats.alone) = (committed.into(), committed.into());
         stats.wall = began.elapsed();
-        Some(BlockOutput { committed: committed(&outputs), outputs, batch, stats })
+        let output = BlockOutput { outputs, batch, committed, stats };
+        match cause {
+            None => Ok(output),
+            Some(cause) => Err(Box::new(BlockError { cause, committed: output })),
+        }
     }
-}
 
-/// How many transactions gave `outputs`.
-#[expect(clippy::cast_possible_truncation, reason = "there are no more than indices")]
-fn committed<O>(outputs: &[O]) -> TxIndex {
-    outputs.len() as TxIndex
+    /// How many transactions are committed.
+    #[expect(clippy::cast_possible_truncation, reason = "there are no more than indices")]
+    pub(super) fn committed(&self) -> TxIndex {
+        self.outputs.len() as TxIndex
+    }
 }
 
 #[inline] // of the shortest transactions the call would be a tenth

@@ -19,9 +19,8 @@ pub struct BlockStats<K> {
     /// Transactions committed before the calling thread called the others: it executed them alone. Those of a block to whose end
     /// nobody was called are among them.
     pub alone: u64,
-    /// The width of the window at each commit, added up: divided by `transactions`, how far ahead of the commits the block was
-    /// executed on average. Commits of what was executed elsewhere count here, and not there; what was executed sequentially counts
-    /// there, and not here.
+    /// The width of the window at each commit, added up; 1 for what was executed sequentially. Divided by `transactions`, how far
+    /// ahead of the commits the block was executed on average, where nothing was executed elsewhere: that counts here, and not there.
     pub windows: u64,
     /// Read sets checked, at commit or early.
     pub validations: u64,
@@ -135,10 +134,11 @@ impl<K: Key> Tally<K> {
         Self { recorder: record.map(Recorder::new).map(Box::new), ..Self::default() }
     }
 
-    /// So many executions were begun, one after the other, before there were workers.
-    pub(super) fn begun(&mut self, executions: u64) {
+    /// So many executions were begun, one after the other, without workers, and so many transactions `committed`.
+    pub(super) fn begun(&mut self, executions: u64, committed: TxIndex) {
         self.stats.executions += executions;
         self.stats.frontier_executions += executions;
+        self.stats.windows += u64::from(committed);
     }
 
     /// The transaction at the frontier has been executed, here or elsewhere, and is to be judged; it is

@@ -6,6 +6,8 @@ use smallvec::SmallVec;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     Ready,
+    /// Never executed, and not to be until it is at the frontier.
+    Left,
     Executing,
     Blocked,
     Executed,

@@ -44,8 +44,10 @@ pub trait Vm: Sync {
     ) -> Result<Self::Output, Self::Error>;
 
     /// Whether `transaction`, at its place in the block, takes long, that is more than some microseconds, if that is known
-    /// beforehand. Asked for each transaction of a block before its first, and the answers decide nothing but who executes it: a block of
-    /// nearly only short ones is done sooner by one thread. Where nothing is known, as by default, executions are timed.
+    /// beforehand. May be asked, several times, before a block's first transaction, and the answers decide nothing but who executes
+    /// what: a block of nearly only short ones is done sooner by one thread, and short ones among long ones by who commits, one after
+    /// the other. So what takes longer than to hand it over, about a microsecond, is best not called short where there are many cores.
+    /// Where nothing is known, as by default, executions are timed.
     fn is_long(&self, index: TxIndex, transaction: &Self::Transaction) -> Option<bool> {
         let _ = (index, transaction);
         None

@@ -5,14 +5,13 @@ use super::commit::Committed;
 use super::elsewhere::Elsewhere;
 use super::error::{BaseError, Cause, panic_message};
 use super::job::{Job, Run};
+use super::judgement::{judge, settle_elsewhere};
 use super::pace::Pace;
 use super::stats::Tally;
 use super::status::{Judged, Task, Verdict};
 use super::timeline::Outcome;
 use super::vm::{Commit, Operand, Vm};
-use crate::multiversion::{
-    Finished, Incarnation, ReadSet, Settlement, Taint, TxIndex, TxView, Unsettled, Version, Written, validate,
-};
+use crate::multiversion::{Finished, Incarnation, ReadSet, Taint, TxIndex, TxView, Version, Written, validate};
 use crate::sync::pause;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,6 +29,10 @@ pub(super) struct Worker<'j, 'o, 'b, V: Vm> {
     /// For the room of their read sets: what one worker makes another would give back, and the allocator with its locks, and
     /// sleeping behind them, would be what two workers share most.
     spares: Spares<V>,
+    /// What it is to execute next, since it was left to who commits, and this worker did, or had nothing else to do.
+    left: Option<Task<Box<Run<V>>>>,
+    /// Where the frontier was when it last had nothing to do.
+    stalled: TxIndex,
     /// On the thread that was given the block.
     lead: Option<Lead<'j>>,
 }
@@ -49,7 +52,15 @@ struct Lead<'j> {
 
 impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
     pub(super) fn new(job: &'j Job<'o, 'b, V>) -> Self {
-        Self { job, tally: Tally::new(job.record), at_hand: 0, spares: Vec::new(), lead: None }
+        Self {
+            job,
+            tally: Tally::new(job.record),
+            at_hand: 0,
+            spares: Vec::new(),
+            left: None,
+            stalled: TxIndex::MAX,
+            lead: None,
+        }
     }
 
     /// The worker of the thread that was given the block, which calls the others by `call`.
@@ -82,13 +93,14 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         if job.elsewhere.is_some() {
             self.call_others(); // what this thread does for itself would say little
         }
-        self.commit(); // places at the front that are executed elsewhere and owe nothing
+        self.commit(); // places at the front that are executed elsewhere and owe nothing, or are left to who commits
         while !job.scheduler.is_stopped() {
             self.receive();
             if self.is_called_off() {
                 break;
             }
-            match job.scheduler.claim() {
+            let claimed = || job.scheduler.claim().or_else(|| job.scheduler.claim_left(self.stalled));
+            match self.left.take().or_else(claimed) {
                 Some(task) => {
                     self.call_others();
                     self.execute(task);
@@ -114,6 +126,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         let job = self.job;
         let began = Instant::now();
         let mut looks: u32 = 0;
+        self.stalled = job.scheduler.frontier();
         while began.elapsed() < LOOKS_FOR {
             // Each look takes the lines that it looks at from who commits, so some time lies between two. Now and then it
             // gives up the time slice: what it waits for may need this core.
@@ -121,6 +134,11 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
             if !job.is_idle() {
                 return;
             }
+            self.left = job.scheduler.claim_left(self.stalled);
+            if self.left.is_some() {
+                return;
+            }
+            self.stalled = job.scheduler.frontier();
             looks += 1;
         }
         let began = Instant::now();
@@ -250,11 +268,11 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
             return;
         }
         let began = self.clock();
-        let (tally, spares) = (&mut self.tally, &mut self.spares);
+        let (tally, spares, left) = (&mut self.tally, &mut self.spares, &mut self.left);
         let mut own = Some(run);
         job.committer.answer(|state| match own.take() {
             Some(run) => commit_own(job, state, tx, run, tally, spares),
-            None => commit_next(job, state, tally, spares),
+            None => commit_next(job, state, tally, spares, left),
         });
         self.tally.stats.committing += began.map_or(Duration::ZERO, |began| began.elapsed());
     }
@@ -280,8 +298,8 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
     /// Commits what can be committed, unless another worker is at it.
     fn commit(&mut self) {
         let began = self.clock();
-        let (job, tally, spares) = (self.job, &mut self.tally, &mut self.spares);
-        job.committer.drive(|state| commit_next(job, state, tally, spares));
+        let (job, tally, spares, left) = (self.job, &mut self.tally, &mut self.spares, &mut self.left);
+        job.committer.drive(|state| commit_next(job, state, tally, spares, left));
         self.tally.stats.committing += began.map_or(Duration::ZERO, |began| began.elapsed());
     }
 
@@ -290,13 +308,19 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
     }
 }
 
-/// Commits the transaction at the frontier, if it can be; whether to go on with the next.
+/// Commits the transaction at the frontier, if it can be; whether to go on with the next. One that was left to who commits is
+/// `left` to be executed.
 fn commit_next<V: Vm>(
     job: &Job<'_, '_, V>,
     state: &mut Committed<'_, V>,
     tally: &mut Tally<V::Key>,
     spares: &mut Spares<V>,
+    left: &mut Option<Task<Box<Run<V>>>>,
 ) -> bool {
+    if let Some(task) = job.scheduler.take_left() {
+        *left = Some(task);
+        return false;
+    }
     let (mut cause, mut failed) = (None, None);
     let judged = job.scheduler.judge(|index, run| match judge(job, &mut state.settlement, index, run, tally) {
         Ok(verdict) => {
@@ -366,7 +390,9 @@ fn commit<V: Vm>(
     spares: &mut Spares<V>,
 ) -> bool {
     let mut go_on = ControlFlow::Continue(());
-    state.window.committed(index, executions, run.as_ref().is_some_and(|run| !run.at_frontier));
+    if !job.scheduler.leaves(index) {
+        state.window.committed(index, executions, run.as_ref().is_some_and(|run| !run.at_frontier));
+    }
     if let Some(mut run) = run {
         if let Some(Ok(output)) = run.outcome.take() {
             let called = called_hook(job, state, index, &output, &run.written);
@@ -394,75 +420,6 @@ fn commit<V: Vm>(
         job.stop();
     }
     !(is_last || go_on.is_break())
-}
-
-/// Whether the run at the frontier counts. Everything below it is committed, so this is final.
-fn judge<V: Vm>(
-    job: &Job<'_, '_, V>,
-    settlement: &mut Settlement<V::Value>,
-    index: TxIndex,
-    run: &mut Run<V>,
-    tally: &mut Tally<V::Key>,
-) -> Result<Verdict, Cause<V::Error>> {
-    let version = Version { tx: index, incarnation: run.incarnation };
-    tally.judges(Some(version));
-    let checked = catch_unwind(AssertUnwindSafe(|| {
-        if !run.at_frontier {
-            tally.stats.validations += 1;
-            if let Err(conflict) = validate(&job.store, index, &run.reads) {
-                tally.conflict(version, conflict);
-                return Ok(Verdict::Abort);
-            }
-        }
-        match job.store.settle(index, &run.written, &run.obligations, settlement) {
-            Ok(()) => Ok(Verdict::Commit),
-            Err(Unsettled::Refused(key)) => {
-                tally.refused(version, key);
-                Ok(Verdict::Abort)
-            }
-            Err(Unsettled::Base(error)) => Err(Cause::Base { index, error: BaseError(error) }),
-        }
-    }));
-    let failed = match checked.unwrap_or_else(|payload| Err(Cause::Panicked { index, message: panic_message(payload) }))
-    {
-        Ok(Verdict::Commit) => match run.outcome.take() {
-            Some(Err(cause)) => Some(cause),
-            outcome => {
-                run.outcome = outcome;
-                return Ok(Verdict::Commit);
-            }
-        },
-        Ok(Verdict::Abort | Verdict::Stop) => None,
-        Err(cause) => Some(cause),
-    };
-    // What fails need not be in the read set: a base value that could not be read, and that somebody below has written
-    // since; an operand taken to be admitted. So a failure counts if a run at the frontier meets it.
-    match failed {
-        Some(cause) if run.at_frontier => return Err(cause),
-        Some(_) => tally.failed(version),
-        None => {}
-    }
-    job.store.estimate(index, &run.written);
-    Ok(Verdict::Abort)
-}
-
-/// Resolves the operands that a transaction executed elsewhere has left: it is about to commit.
-fn settle_elsewhere<V: Vm>(
-    job: &Job<'_, '_, V>,
-    settlement: &mut Settlement<V::Value>,
-    index: TxIndex,
-) -> Result<(), Cause<V::Error>> {
-    let Some(elsewhere) = &job.elsewhere else { return Ok(()) };
-    let settled = catch_unwind(AssertUnwindSafe(|| {
-        let merged = elsewhere.take_merged(index);
-        if merged.is_empty() { Ok(()) } else { job.store.settle_elsewhere(index, merged, settlement) }
-    }));
-    match settled {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(Unsettled::Refused(_))) => Err(Cause::Elsewhere { index }),
-        Ok(Err(Unsettled::Base(error))) => Err(Cause::Base { index, error: BaseError(error) }),
-        Err(payload) => Err(Cause::Panicked { index, message: panic_message(payload) }),
-    }
 }
 
 fn called_hook<V: Vm>(

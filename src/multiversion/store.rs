@@ -79,7 +79,6 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
     /// Takes over what the transactions below `end` have written, as written by the last of them, and committed; and what they have
     /// read of the state below. Nothing runs yet. If it panics, the store is good for nothing.
     pub(crate) fn begin_with(&self, end: TxIndex, state: SequentialState<K, V>) {
-        let Some(last) = end.checked_sub(1) else { return };
         let (mut entries, mut placed) = (Vec::new(), Written::default());
         for (key, value, written) in state.into_known() {
             match written {
@@ -88,7 +87,7 @@ impl<K: Key, V: Value, M: MergeOperator<K, V>> MultiVersionStore<K, V, M> {
             }
         }
         self.place(&entries, &mut placed);
-        self.publish(Version { tx: last, incarnation: 0 }, entries, &placed, &Written::default());
+        self.publish(Version { tx: end.saturating_sub(1), incarnation: 0 }, entries, &placed, &Written::default());
         self.frontier.advance(end);
     }
 

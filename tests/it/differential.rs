@@ -2,9 +2,9 @@
 //! number of threads; and so must the sequential mode's.
 
 use crate::oracle::{self, Expected, State};
-use crate::script::{Bounded, Interpreter, Key, Script, Value, block};
+use crate::script::{Bounded, Interpreter, Key, Knowing, Script, Value, block};
 use crate::timeline;
-use cachekv::executor::{BlockExecutor, BlockOutput, Config, Options, RunAhead, execute_sequentially};
+use cachekv::executor::{BlockExecutor, BlockOutput, Config, Options, RunAhead, Vm, execute_sequentially};
 use cachekv::kv::{KvRead, KvStore, MemStore, Op};
 use proptest::prelude::*;
 use std::ops::ControlFlow;
@@ -31,6 +31,10 @@ static BEGINNING: LazyLock<Vec<BlockExecutor>> = LazyLock::new(|| {
     limits.map(|(nanoseconds, threads)| crate::acts::sharing_from(threads, nanoseconds)).collect()
 });
 
+/// Those that share what is known to be long, and nothing else.
+static KNOWING: LazyLock<Vec<BlockExecutor>> =
+    LazyLock::new(|| [2, 3].map(|threads| crate::acts::sharing_from(threads, u64::MAX)).into());
+
 fn applied(state: &State, output: &Output) -> State {
     let store = MemStore::from_iter(state.clone());
     let after = store.commit(output.batch.clone()).unwrap();
@@ -38,10 +42,12 @@ fn applied(state: &State, output: &Output) -> State {
 }
 
 /// Executes `block` and records what the hook saw: index, output, and the state its writes make.
-fn run(executor: Option<&BlockExecutor>, state: &State, block: &[Script], keys: Key) -> (Output, Vec<(u64, State)>) {
+fn run<V>(executor: Option<&BlockExecutor>, state: &State, block: &[Script], vm: &V) -> (Output, Vec<(u64, State)>)
+where
+    V: Vm<Key = Key, Value = Value, Transaction = Script, Output = crate::script::Output, Error: std::fmt::Debug>,
+{
     let store = MemStore::from_iter(state.clone());
     let snapshot = store.snapshot().unwrap();
-    let vm = Interpreter { keys };
     let mut seen = Vec::new();
     let mut now = state.clone();
     let mut hook = |commit: cachekv::executor::Commit<'_, Key, Value, u64>| {
@@ -60,13 +66,13 @@ fn run(executor: Option<&BlockExecutor>, state: &State, block: &[Script], keys: 
             // Half of them are recorded.
             let record = block.len().is_multiple_of(2);
             let options = Options { on_commit: Some(&mut hook), record, ..Options::default() };
-            let done = executor.execute_with(&snapshot, block, &vm, options);
+            let done = executor.execute_with(&snapshot, block, vm, options);
             if let (true, Ok(done)) = (record, &done) {
                 timeline::check(&done.stats, done.committed, executor.threads());
             }
             done
         }
-        None => execute_sequentially(&snapshot, block, &vm, Some(&mut hook)),
+        None => execute_sequentially(&snapshot, block, vm, Some(&mut hook)),
     };
     (output.map_err(|error| error.cause).unwrap(), seen)
 }
@@ -80,10 +86,13 @@ fn assert_same(expected: &Expected, state: &State, (output, seen): &(Output, Vec
 
 fn check(state: &State, block: &[Script], keys: Key) {
     let expected = oracle::execute(state, block, keys);
-    assert_same(&expected, state, &run(None, state, block, keys), "sequential");
+    assert_same(&expected, state, &run(None, state, block, &Interpreter { keys }), "sequential");
     for executor in EXECUTORS.iter() {
         let who = format!("{} threads", executor.threads());
-        assert_same(&expected, state, &run(Some(executor), state, block, keys), &who);
+        assert_same(&expected, state, &run(Some(executor), state, block, &Interpreter { keys }), &who);
+    }
+    for executor in KNOWING.iter() {
+        assert_same(&expected, state, &run(Some(executor), state, block, &Knowing(Interpreter { keys })), "knowing");
     }
     // Without a hook what committed operands come to is kept back from their chains, and a block may begin sequentially.
     for executor in EXECUTORS.iter().chain(BEGINNING.iter()) {

@@ -35,7 +35,11 @@ const ROUNDS: usize = 12;
 /// A block that takes longer hangs, whatever else the machine does.
 const PROMPTLY: Duration = Duration::from_secs(20);
 
-static EXECUTORS: LazyLock<Vec<BlockExecutor>> = LazyLock::new(|| [1, 2, 4].map(crate::acts::sharing).into());
+/// The last two leave plain transfers among calls of contracts to who commits.
+static EXECUTORS: LazyLock<Vec<BlockExecutor>> = LazyLock::new(|| {
+    let all = [(1, 0), (2, 0), (4, 0), (2, 1), (3, u64::MAX)];
+    all.map(|(threads, nanoseconds)| crate::acts::sharing_from(threads, nanoseconds)).into()
+});
 
 /// The address of account `index` of a test.
 pub(crate) fn addr(index: u64) -> Address {

@@ -1,0 +1,160 @@
+//! Fresh transactions, those never executed: in which order they are claimed, and which are left.
+//!
+//! What is so short that to hand it over takes longer than to execute it is left to who commits, who executes it when it is at the
+//! frontier. It is no part of the window: a place is one of the others, that are executed in advance. Who has nothing else to do while
+//! the frontier stands still takes from what was left, too.
+
+use crate::multiversion::TxIndex;
+use crate::sync::{Apart, AtomicU32, Ordering};
+
+/// The transactions of a block in the order in which they are claimed. All relaxed: it hands out transactions and no data, and each
+/// one's lock orders what is behind it.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    /// How many transactions the block has.
+    len: TxIndex,
+    /// The transaction at each place; `None` if none is left.
+    ahead: Option<Box<[TxIndex]>>,
+    /// The first place not claimed.
+    claimed: Apart<AtomicU32>,
+    /// The first place not below the frontier; changed by who commits.
+    passed: AtomicU32,
+    /// Of those that are left, the ones below this are claimed, or left to who commits for good.
+    left: Apart<AtomicU32>,
+}
+
+impl Fresh {
+    /// Of a block of `len` transactions none of which is left.
+    pub(super) fn all(len: TxIndex) -> Self {
+        let zero = || AtomicU32::new(0);
+        Self { len, ahead: None, claimed: Apart(zero()), passed: zero(), left: Apart(zero()) }
+    }
+
+    /// The same where those are left of which `left` is true.
+    pub(super) fn leaving(self, left: impl Fn(TxIndex) -> bool) -> Self {
+        Self { ahead: Some((0..self.len).filter(|index| !left(*index)).collect()), ..self }
+    }
+
+    /// How many places there are.
+    #[expect(clippy::cast_possible_truncation, reason = "a part of the block")]
+    pub(super) fn places(&self) -> u32 {
+        self.ahead.as_ref().map_or(self.len, |ahead| ahead.len() as u32)
+    }
+
+    /// The transaction at `place`, or the end of the block.
+    fn at(&self, place: u32) -> TxIndex {
+        match &self.ahead {
+            None => place,
+            Some(ahead) => ahead.get(place as usize).copied().unwrap_or(self.len),
+        }
+    }
+
+    /// The transaction at the next place, if that is below `limit`.
+    pub(super) fn claim(&self, limit: u32) -> Option<TxIndex> {
+        let mut place = self.claimed.load(Ordering::Relaxed);
+        while place < limit {
+            match self.claimed.compare_exchange(place, place + 1, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Some(self.at(place)),
+                Err(now) => place = now,
+            }
+        }
+        None
+    }
+
+    /// The next of those that are left, behind the `frontier`, and before the place `limit`.
+    pub(super) fn claim_left(&self, frontier: TxIndex, limit: u32) -> Option<TxIndex> {
+        let (ahead, end) = (self.ahead.as_ref()?, self.at(limit));
+        let mut below = self.left.load(Ordering::Relaxed);
+        loop {
+            let from = below.max(frontier + 1);
+            let others = ahead.get(ahead.partition_point(|index| *index < from)..).unwrap_or_default();
+            let next = (from..end).find(|index| others.get((index - from) as usize) != Some(index))?;
+            match self.left.compare_exchange(below, next + 1, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Some(next),
+                Err(now) => below = now,
+            }
+        }
+    }
+
+    /// How many places below `limit` are not claimed.
+    pub(super) fn claimable(&self, limit: u32) -> u32 {
+        limit.saturating_sub(self.claimed.load(Ordering::Relaxed))
+    }
+
+    /// Whoever has been claimed is below this.
+    pub(super) fn claimed_end(&self) -> TxIndex {
+        self.at(self.claimed.load(Ordering::Relaxed)).max(self.left.load(Ordering::Relaxed))
+    }
+
+    /// Nobody is to claim the transactions below `begun`. Before there are workers, who come to it by the pool's own
+    /// synchronisation.
+    pub(super) fn begin_at(&self, begun: TxIndex) {
+        self.claimed.store(self.passed(begun), Ordering::Relaxed);
+    }
+
+    /// The first place that is not below `frontier`. By who commits.
+    pub(super) fn passed(&self, frontier: TxIndex) -> u32 {
+        if self.ahead.is_none() {
+            return frontier;
+        }
+        let mut place = self.passed.load(Ordering::Relaxed);
+        while self.at(place) < frontier {
+            place += 1;
+        }
+        self.passed.store(place, Ordering::Relaxed);
+        place
+    }
+
+    /// Whether the transaction at the frontier, which is at `index`, is left. By who commits.
+    pub(super) fn leaves(&self, index: TxIndex) -> bool {
+        self.ahead.is_some() && self.at(self.passed(index)) != index
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of seven transactions 2 and 5 are executed in advance.
+    fn fresh() -> Fresh {
+        Fresh::all(7).leaving(|index| index != 2 && index != 5)
+    }
+
+    #[test]
+    fn what_is_not_left_is_claimed_in_order_and_by_its_place() {
+        let fresh = fresh();
+        assert_eq!(fresh.places(), 2);
+        assert_eq!((fresh.claim(1), fresh.claim(1), fresh.claimable(2)), (Some(2), None, 1));
+        assert_eq!((fresh.claim(2), fresh.claim(2), fresh.claimed_end()), (Some(5), None, 7));
+        let all = Fresh::all(2);
+        assert_eq!((all.places(), all.claim(9), all.claim(2), all.claim(2)), (2, Some(0), Some(1), None));
+        assert!(!all.leaves(0));
+        assert_eq!(all.claim_left(0, 2), None);
+    }
+
+    #[test]
+    fn a_place_is_passed_with_its_transaction() {
+        let fresh = fresh();
+        let passed = |frontier| (fresh.passed(frontier), fresh.leaves(frontier));
+        let due = [(0, true), (0, true), (0, false), (1, true), (1, true), (1, false), (2, true), (2, false)];
+        assert_eq!([0, 1, 2, 3, 4, 5, 6, 7].map(passed), due);
+    }
+
+    #[test]
+    fn what_is_left_is_claimed_behind_the_frontier_and_within_the_window() {
+        let fresh = fresh();
+        let claimed = |frontier, limit| std::iter::from_fn(|| fresh.claim_left(frontier, limit)).collect::<Vec<_>>();
+        assert_eq!(claimed(0, 0), [1], "not the one at the frontier");
+        assert_eq!(claimed(0, 1), [3, 4]);
+        assert_eq!(claimed(4, 2), [6]);
+        assert!(claimed(4, 2).is_empty() && claimed(6, 2).is_empty());
+        assert_eq!(fresh.claimed_end(), 7);
+    }
+
+    #[test]
+    fn nothing_is_claimed_of_what_has_begun() {
+        let fresh = fresh();
+        fresh.begin_at(3);
+        assert_eq!((fresh.claim(2), fresh.claim(2)), (Some(5), None));
+    }
+}
