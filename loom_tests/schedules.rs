@@ -65,7 +65,7 @@ impl<S: Scheduler> Scheduler for Noting<S> {
     }
 }
 
-const VM: Knowing = Knowing(Interpreter { keys: KEYS });
+const VM: Knowing = Knowing(Interpreter { keys: KEYS }, 0);
 
 /// A seed's blocks: the state before them, and the scripts.
 fn made(seed: u64, blocks: usize) -> (State, Vec<Vec<Script>>) {

@@ -118,7 +118,10 @@ pub fn simulate(block: &[Tx], machine: Machine) -> Outcome {
     // One worker executes everything as it comes, like the library's.
     let scheduler = match machine.workers {
         1 => scheduler,
-        _ => scheduler.leaving(window.width(), |index| block[index as usize].left),
+        _ => {
+            let left: Vec<_> = (0..).zip(block).filter(|(_, tx)| tx.left).map(|(index, _)| index).collect();
+            scheduler.leaving(window.width(), &left)
+        }
     };
     let idle = || Worker { task: None, left: None, stalled: u32::MAX, began: 0, reads: Vec::new() };
     let mut simulation = Simulation {
@@ -286,15 +289,19 @@ impl Simulation<'_> {
             Verdict::Abort
         });
         if let Some(failed) = failed {
-            self.window.failed(failed);
+            if !self.scheduler.leaves(failed) {
+                self.window.failed(failed);
+            }
             self.scheduler.narrow(self.window.width());
         }
         let check = if in_advance { steps.check + if workers > 1 { steps.shared } else { 0 } } else { 0 };
         let Some(Judged { index, run, executions }) = judged else {
             return self.committed(now + check, worker);
         };
-        if !self.scheduler.leaves(index) {
-            self.window.committed(index, executions, run.is_some_and(|run| run.in_advance));
+        match self.scheduler.leaves(index) {
+            true if executions > 1 => self.scheduler.leave_next(index),
+            true => {}
+            false => self.window.committed(index, executions, run.is_some_and(|run| run.in_advance)),
         }
         self.scheduler.commit(index, self.window.width());
         self.outcome.windows += u64::from(self.window.width());

@@ -184,7 +184,7 @@ fn a_conflict_comes_to_the_sequential_result() {
     equals_sequential(2, &[|view| add(view, 1, 1), |view| add(view, 1, 1)]);
 }
 
-/// The same where the first or the second is left to who commits, or to who has nothing else to do: it is executed, and seen.
+/// The same where the first is left to who commits, or the second to who commits or has nothing else to do: it is executed, and seen.
 #[test]
 fn what_is_left_comes_to_the_sequential_result() {
     static FIRST: Calls = Calls(|index| index == 0);

@@ -114,7 +114,7 @@ impl Scheduled {
 
     /// One that is being executed, and one that is left.
     fn leaving() -> Arc<Self> {
-        let scheduler = Scheduler::new(2, 2, 9, Arc::new(Parking::default()), |_| None).leaving(9, |index| index == 1);
+        let scheduler = Scheduler::new(2, 2, 9, Arc::new(Parking::default()), |_| None).leaving(9, &[1]);
         assert_eq!(scheduler.claim().unwrap().tx, 0);
         assert!(scheduler.claim().is_none() && !scheduler.has_work());
         Self::of(scheduler)

@@ -218,9 +218,10 @@ impl BlockExecutor {
         let new = || Job::new(&self.config, self.threads(), snapshot, block, vm, options, begun);
         let job = match catch_unwind(AssertUnwindSafe(new)) {
             Ok(job) => job.map_err(failed)?,
-            // The code of a key does not bear that its place is found, as it need not where all are executed sequentially.
+            // The code of a key, or of what is known or hinted, does not bear what it need not where all are executed sequentially.
             Err(_) if committed > 0 => {
-                return Sequential::new(snapshot, block.len()).after(executions).whole(block, vm, &mut None, began);
+                self.keep(&pace);
+                return Sequential::whole(snapshot, block, vm, &mut None, executions, began);
             }
             Err(panic) => resume_unwind(panic),
         };

@@ -7,6 +7,9 @@
 use crate::multiversion::TxIndex;
 use crate::sync::{Apart, AtomicU32, Ordering};
 
+/// How many transactions behind one that was left, and executed in advance in vain, are not executed in advance if they are left.
+const NEXT: TxIndex = 64;
+
 /// The transactions of a block in the order in which they are claimed. All relaxed: it hands out transactions and no data, and each
 /// one's lock orders what is behind it.
 #[derive(Debug)]
@@ -18,7 +21,7 @@ pub(super) struct Fresh {
     /// The first place not claimed.
     claimed: Apart<AtomicU32>,
     /// The first place not below the frontier; changed by who commits.
-    passed: AtomicU32,
+    passed: Apart<AtomicU32>,
     /// Of those that are left, the ones below this are claimed, or left to who commits for good.
     left: Apart<AtomicU32>,
 }
@@ -27,12 +30,12 @@ impl Fresh {
     /// Of a block of `len` transactions none of which is left.
     pub(super) fn all(len: TxIndex) -> Self {
         let zero = || AtomicU32::new(0);
-        Self { len, ahead: None, claimed: Apart(zero()), passed: zero(), left: Apart(zero()) }
+        Self { len, ahead: None, claimed: Apart(zero()), passed: Apart(zero()), left: Apart(zero()) }
     }
 
-    /// The same where those are left of which `left` is true.
-    pub(super) fn leaving(self, left: impl Fn(TxIndex) -> bool) -> Self {
-        Self { ahead: Some((0..self.len).filter(|index| !left(*index)).collect()), ..self }
+    /// The same where those of `left`, in ascending order, are.
+    pub(super) fn leaving(self, left: &[TxIndex]) -> Self {
+        Self { ahead: Some((0..self.len).filter(|index| left.binary_search(index).is_err()).collect()), ..self }
     }
 
     /// How many places there are.
@@ -61,9 +64,12 @@ impl Fresh {
         None
     }
 
-    /// The next of those that are left, behind the `frontier`, and before the place `limit`.
+    /// The next of those that are left, behind the `frontier`, and before the last place that is below `limit`, if there is another
+    /// behind it. None while the frontier is at one that is left: who commits is at it, and will be at the next.
     pub(super) fn claim_left(&self, frontier: TxIndex, limit: u32) -> Option<TxIndex> {
-        let (ahead, end) = (self.ahead.as_ref()?, self.at(limit));
+        let ahead = self.ahead.as_ref()?;
+        ahead.binary_search(&frontier).ok()?;
+        let end = if limit < self.places() { self.at(limit.saturating_sub(1)) } else { self.len };
         let mut below = self.left.load(Ordering::Relaxed);
         loop {
             let from = below.max(frontier + 1);
@@ -76,12 +82,17 @@ impl Fresh {
         }
     }
 
+    /// The one at `index` was left, and executed in advance in vain: the next ones are left to who commits for good.
+    pub(super) fn leave_next(&self, index: TxIndex) {
+        self.left.fetch_max(index.saturating_add(NEXT).min(self.len), Ordering::Relaxed);
+    }
+
     /// How many places below `limit` are not claimed.
     pub(super) fn claimable(&self, limit: u32) -> u32 {
         limit.saturating_sub(self.claimed.load(Ordering::Relaxed))
     }
 
-    /// Whoever has been claimed is below this.
+    /// Who is executed in advance is below this.
     pub(super) fn claimed_end(&self) -> TxIndex {
         self.at(self.claimed.load(Ordering::Relaxed)).max(self.left.load(Ordering::Relaxed))
     }
@@ -97,17 +108,25 @@ impl Fresh {
         if self.ahead.is_none() {
             return frontier;
         }
-        let mut place = self.passed.load(Ordering::Relaxed);
+        let passed = self.passed.load(Ordering::Relaxed);
+        let mut place = passed;
         while self.at(place) < frontier {
             place += 1;
         }
-        self.passed.store(place, Ordering::Relaxed);
+        if place > passed {
+            self.passed.store(place, Ordering::Relaxed);
+        }
         place
     }
 
     /// Whether the transaction at the frontier, which is at `index`, is left. By who commits.
     pub(super) fn leaves(&self, index: TxIndex) -> bool {
         self.ahead.is_some() && self.at(self.passed(index)) != index
+    }
+
+    /// Whether the one at `index` is left.
+    pub(super) fn is_left(&self, index: TxIndex) -> bool {
+        self.ahead.as_ref().is_some_and(|ahead| ahead.binary_search(&index).is_err())
     }
 }
 
@@ -117,7 +136,7 @@ mod tests {
 
     /// Of seven transactions 2 and 5 are executed in advance.
     fn fresh() -> Fresh {
-        Fresh::all(7).leaving(|index| index != 2 && index != 5)
+        Fresh::all(7).leaving(&[0, 1, 3, 4, 6])
     }
 
     #[test]
@@ -144,11 +163,29 @@ mod tests {
     fn what_is_left_is_claimed_behind_the_frontier_and_within_the_window() {
         let fresh = fresh();
         let claimed = |frontier, limit| std::iter::from_fn(|| fresh.claim_left(frontier, limit)).collect::<Vec<_>>();
-        assert_eq!(claimed(0, 0), [1], "not the one at the frontier");
-        assert_eq!(claimed(0, 1), [3, 4]);
-        assert_eq!(claimed(4, 2), [6]);
-        assert!(claimed(4, 2).is_empty() && claimed(6, 2).is_empty());
+        assert!(claimed(0, 2).is_empty() && claimed(1, 2).is_empty(), "who commits is at them");
+        assert!(claimed(2, 1).is_empty(), "a window of one is one");
+        assert_eq!(claimed(2, 2), [3, 4, 6]);
         assert_eq!(fresh.claimed_end(), 7);
+    }
+
+    #[test]
+    fn a_window_ends_before_its_last_place_for_what_is_left() {
+        let fresh = Fresh::all(9).leaving(&[1, 2, 4, 5, 7, 8]); // 0, 3 and 6 are not
+        let claimed = |frontier, limit| std::iter::from_fn(|| fresh.claim_left(frontier, limit)).collect::<Vec<_>>();
+        assert_eq!((claimed(0, 1), claimed(0, 2)), (vec![], vec![1, 2]));
+        assert_eq!(claimed(3, 3), [4, 5, 7, 8]);
+    }
+
+    #[test]
+    fn behind_one_in_vain_they_are_left_for_good() {
+        let left: Vec<_> = (1..100).collect();
+        let fresh = Fresh::all(100).leaving(&left);
+        assert_eq!(fresh.claim_left(0, 1), Some(1));
+        fresh.leave_next(1);
+        assert_eq!(fresh.claim_left(0, 1), Some(1 + NEXT));
+        fresh.leave_next(99);
+        assert_eq!((fresh.claim_left(0, 1), fresh.claimed_end()), (None, 100));
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub(super) struct Front(AtomicU64);
 impl Front {
     /// Of a block of `len` transactions, with a window of `width`.
     pub(super) fn new(width: u32, len: TxIndex) -> Self {
-        Self(AtomicU64::new(word(0, 0, width, len)))
+        Self(AtomicU64::new(word(0, 0, width.max(1), len)))
     }
 
     /// The frontier, and the limit of the window. Acquire, with the release in [`set`](Self::set): the writes of all below the
@@ -23,15 +23,14 @@ impl Front {
         halves
     }
 
-    /// Moves the frontier, and the limit to `width` beyond the `place` that is the first not below it, of so many `places`; at least
-    /// that one is within. Release: whoever sees it sees the writes of all below as they will stay.
+    /// Moves the frontier, and the limit to `width` beyond the `place` that is the first not below it, of so many `places`. Release: whoever sees it sees the writes of all below as they will stay.
     pub(super) fn set(&self, frontier: TxIndex, place: u32, width: u32, places: u32) {
         self.0.store(word(frontier, place, width, places), Ordering::Release);
     }
 }
 
 fn word(frontier: TxIndex, place: u32, width: u32, places: u32) -> u64 {
-    u64::from(frontier) | u64::from(place.saturating_add(width.max(1)).min(places)) << 32
+    u64::from(frontier) | u64::from(place.saturating_add(width).min(places)) << 32
 }
 
 #[cfg(test)]

@@ -103,13 +103,10 @@ impl<'o, 'b, V: Vm> Job<'o, 'b, V> {
         let window = Window::new(policy, most);
         let owed = |index| elsewhere.as_ref()?.declared().get(&index).map(|keys| keys.len());
         let scheduler = Scheduler::new(len, threads, window.width(), Arc::clone(&signals.parking), owed);
-        let transaction = |index: TxIndex| block.get(index as usize);
-        let is_short = |index| transaction(index).is_some_and(|tx| vm.is_long(index, tx) == Some(false));
         let leaves = elsewhere.is_none() && !config.shared_from.is_zero() && threads > 1;
-        let scheduler = match leaves && (0..len).any(is_short) {
-            true => scheduler.leaving(window.width(), is_short),
-            false => scheduler,
-        };
+        let all = (0..len).zip(block).filter(|_| leaves);
+        let short: Vec<_> = all.filter(|(index, tx)| vm.is_long(*index, tx) == Some(false)).map(|(at, _)| at).collect();
+        let scheduler = if short.is_empty() { scheduler } else { scheduler.leaving(window.width(), &short) };
         let settlement = match (&on_commit, &elsewhere) {
             (None, None) => Settlement::keeping(),
             _ => Settlement::at_once(),

@@ -25,7 +25,8 @@
 //! * **Workers call each other in a chain.** Who makes a transaction claimable is a worker, and claims when it is done; whoever
 //!   has claimed and sees more calls one sleeper, which does the same. So while something can be claimed, either nobody
 //!   sleeps, or a worker that is awake is yet to claim, or one has been called. A worker that claims the only transaction
-//!   calls nobody: a block that goes one by one wakes nobody up. What comes from outside the workers calls by itself.
+//!   calls nobody: a block that goes one by one wakes nobody up. What comes from outside the workers calls by itself. Who
+//!   executes what was left claims after that, and calls before, if there is something by then.
 
 use super::fresh::Fresh;
 use super::front::Front;
@@ -80,14 +81,10 @@ impl<R> Scheduler<R> {
         }
     }
 
-    /// The same, which leaves to who commits what is so short that to hand it over takes longer than to execute it.
-    pub(crate) fn leaving(mut self, width: u32, left: impl Fn(TxIndex) -> bool) -> Self {
-        for (index, tx) in (0..).zip(&self.txs) {
-            let mut tx = tx.lock();
-            if tx.status == Status::Ready && left(index) {
-                tx.status = Status::Left;
-            }
-        }
+    /// The same, which leaves to who commits those of `left`, in ascending order: so short that to hand them over takes longer than to
+    /// execute them. None of them is executed elsewhere.
+    pub(crate) fn leaving(mut self, width: u32, left: &[TxIndex]) -> Self {
+        left.iter().for_each(|index| self.tx(*index).lock().status = Status::Left);
         self.fresh = self.fresh.leaving(left);
         self.move_to(0, width);
         self
@@ -100,9 +97,10 @@ impl<R> Scheduler<R> {
         self.move_to(begun, width);
     }
 
-    /// Moves the frontier, with a window of `width` beyond it. By who commits.
+    /// Moves the frontier, with a window of `width` beyond it, of which a transaction there that is left is one. By who commits.
     fn move_to(&self, frontier: TxIndex, width: u32) {
-        self.front.set(frontier, self.fresh.passed(frontier), width, self.fresh.places());
+        let others = width.max(1) - u32::from(self.leaves(frontier));
+        self.front.set(frontier, self.fresh.passed(frontier), others, self.fresh.places());
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "built from an index")]
@@ -167,8 +165,18 @@ impl<R> Scheduler<R> {
             return None;
         }
         let task = self.start(index, Status::Left)?;
-        self.call_to_more(); // this worker does not claim before it comes to something that is not left
+        // This worker does not claim before it comes to something that is not left. Called is for the first in a row: of the others
+        // each would wake one more to the same.
+        let is_first = index.checked_sub(1).is_none_or(|before| !self.fresh.is_left(before));
+        if is_first || !self.queue.is_empty() {
+            self.call_to_more();
+        }
         Some(task)
+    }
+
+    /// The one at `index` was left, and executed in advance in vain.
+    pub(crate) fn leave_next(&self, index: TxIndex) {
+        self.fresh.leave_next(index);
     }
 
     /// One that was left, to be executed in advance by who has nothing else to do, if the frontier is where it was: who moves it is
@@ -333,12 +341,13 @@ impl<R> Scheduler<R> {
     /// Moves the frontier past `index`, with a window of `width` beyond it. The caller is to claim when it is done with its
     /// commits.
     pub(crate) fn commit(&self, index: TxIndex, width: u32) {
+        let was_left = self.leaves(index);
         self.move_to(index + 1, width);
         // While one worker commits many in a row, the others come to the end of the window and sleep. One is called when half of
         // it is free again, not for every commit: it would be asleep again before the next. A short cut, that may miss a
         // sleeper: the next claim does not.
         let free = self.fresh.claimable(self.front.get().1);
-        if free == (width / 2).max(2) && self.parking.seems_asleep() {
+        if !was_left && free == (width / 2).max(2) && self.parking.seems_asleep() {
             self.parking.call(false);
         }
     }

@@ -34,7 +34,7 @@ where
     if let Err(why) = Places::new::<V::Key, V::Value, Operand<V>>(block.len(), None) {
         return Err(failed(Cause::Malformed(why)));
     }
-    Sequential::new(snapshot, block.len()).whole(block, vm, &mut on_commit, began)
+    Sequential::whole(snapshot, block, vm, &mut on_commit, 0, began)
 }
 
 /// A block's first transactions, executed one after the other, and all committed.
@@ -55,11 +55,6 @@ impl<V: Vm> Sequential<V> {
     {
         let state = SequentialState::new(snapshot.clone().into_dyn());
         Self { state, outputs: Vec::with_capacity(len), executions: 0, cause: None }
-    }
-
-    /// The same, of a block that has begun before: so many `executions` came to nothing.
-    pub(super) fn after(self, executions: u64) -> Self {
-        Self { executions, ..self }
     }
 
     /// Executes `block` until `pace` sees use in company, to its end if need be; whether it is over, by its end, a transaction that
@@ -95,20 +90,33 @@ impl<V: Vm> Sequential<V> {
         true
     }
 
-    /// Executes all of `block`, and says what it came to.
-    pub(super) fn whole(
-        mut self,
+    /// Executes all of `block` over `snapshot`, and says what it came to; so many `executions` before came to nothing.
+    pub(super) fn whole<S>(
+        snapshot: &S,
         block: &[V::Transaction],
         vm: &V,
         on_commit: &mut Option<OnCommit<'_, V>>,
+        executions: u64,
         began: Instant,
-    ) -> BlockResult<V> {
+    ) -> BlockResult<V>
+    where
+        S: KvRead<Key = V::Key, Value = V::Value>,
+    {
+        let panicked = |index, payload| Err(failed(Cause::Panicked { index, message: panic_message(payload) }));
+        let mut all = match catch_unwind(AssertUnwindSafe(|| Self::new(snapshot, block.len()))) {
+            Ok(nothing) => Self { executions, ..nothing },
+            Err(payload) => return panicked(0, payload),
+        };
         // What transactions and hook do is caught where they run. What is left is a key's comparison, a value's clone: it may
         // have cut short the taking over of a transaction's writes.
-        let run = || self.execute(block, vm, on_commit, &mut Pace::alone());
+        let run = || all.execute(block, vm, on_commit, &mut Pace::alone());
         match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(_) => self.into_result(began),
-            Err(payload) => Err(failed(Cause::Panicked { index: self.committed(), message: panic_message(payload) })),
+            Ok(_) => all.into_result(began),
+            Err(payload) => {
+                let committed = all.committed();
+                drop(catch_unwind(AssertUnwindSafe(|| drop(all)))); // the drop of a value may panic as well
+                panicked(committed, payload)
+            }
         }
     }
 

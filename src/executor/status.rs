@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     Ready,
-    /// Never executed, and not to be until it is at the frontier.
+    /// Never executed, and left to who commits when the frontier comes to it, or to who has nothing else to do.
     Left,
     Executing,
     Blocked,

@@ -43,11 +43,10 @@ pub trait Vm: Sync {
         view: &TxView<'_, Self::Key, Self::Value, Self::Merge>,
     ) -> Result<Self::Output, Self::Error>;
 
-    /// Whether `transaction`, at its place in the block, takes long, that is more than some microseconds, if that is known
-    /// beforehand. May be asked, several times, before a block's first transaction, and the answers decide nothing but who executes
-    /// what: a block of nearly only short ones is done sooner by one thread, and short ones among long ones by who commits, one after
-    /// the other. So what takes longer than to hand it over, about a microsecond, is best not called short where there are many cores.
-    /// Where nothing is known, as by default, executions are timed.
+    /// Whether `transaction`, at its place in the block, takes long, that is longer than to hand it to another thread, a microsecond
+    /// or two, if that is known beforehand. May be asked, twice, before other threads work on a block, and the answers decide nothing but
+    /// who executes what: a block of nearly only short ones is done sooner by one thread, and short ones among long ones by who commits,
+    /// one after the other. Where nothing is known, as by default, executions are timed.
     fn is_long(&self, index: TxIndex, transaction: &Self::Transaction) -> Option<bool> {
         let _ = (index, transaction);
         None

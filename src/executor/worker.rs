@@ -141,6 +141,10 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
             self.stalled = job.scheduler.frontier();
             looks += 1;
         }
+        self.left = job.scheduler.claim_left(self.stalled);
+        if self.left.is_some() {
+            return;
+        }
         let began = Instant::now();
         #[cfg(all(target_os = "linux", not(any(kv_loom, kv_shuttle, kv_tsan))))]
         let _here = job.cores_apart.then(super::cores::Here::stay);
@@ -333,7 +337,9 @@ fn commit_next<V: Vm>(
         }
     });
     if let Some(failed) = failed {
-        state.window.failed(failed);
+        if !job.scheduler.leaves(failed) {
+            state.window.failed(failed);
+        }
         job.scheduler.narrow(state.window.width());
     }
     let Some(Judged { index, run, executions }) = judged else { return false };
@@ -390,8 +396,10 @@ fn commit<V: Vm>(
     spares: &mut Spares<V>,
 ) -> bool {
     let mut go_on = ControlFlow::Continue(());
-    if !job.scheduler.leaves(index) {
-        state.window.committed(index, executions, run.as_ref().is_some_and(|run| !run.at_frontier));
+    match job.scheduler.leaves(index) {
+        true if executions > 1 => job.scheduler.leave_next(index),
+        true => {}
+        false => state.window.committed(index, executions, run.as_ref().is_some_and(|run| !run.at_frontier)),
     }
     if let Some(mut run) = run {
         if let Some(Ok(output)) = run.outcome.take() {

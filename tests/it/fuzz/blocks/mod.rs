@@ -45,11 +45,20 @@ static EXECUTORS: LazyLock<[BlockExecutor; 3]> = LazyLock::new(|| {
     [(1, 32, RunAhead::Fixed), (2, 32, RunAhead::Adaptive), (3, 1, RunAhead::Fixed)].map(
         |(threads, run_ahead, window)| {
             let mut config = Config::default();
-            config.shared_from = std::time::Duration::ZERO;
+            config.shared_from = Duration::ZERO;
             (config.threads, config.run_ahead, config.window) = (threads, run_ahead, window);
             BlockExecutor::with_config(config).unwrap()
         },
     )
+});
+
+/// Those that begin sequentially, and go on together behind the first transaction, or never.
+static BEGINNING: LazyLock<[BlockExecutor; 2]> = LazyLock::new(|| {
+    [1, u64::MAX].map(|nanoseconds| {
+        let mut config = Config::default();
+        (config.threads, config.shared_from) = (2, Duration::from_nanos(nanoseconds));
+        BlockExecutor::with_config(config).unwrap()
+    })
 });
 
 /// A state of which one key may be unreadable.
@@ -194,15 +203,15 @@ impl Case {
         Outcome { cause, outputs, batch, committed, notes }
     }
 
-    /// The same block with nobody looking at its commits: what committed operands come to is kept back from their chains.
-    fn unwatched(&self, due: &Outcome, executor: &BlockExecutor, vm: &Interpreter) {
-        let options =
-            Options { hints: self.hints.as_deref(), deadline: Some(Instant::now() + HANG), ..Options::default() };
+    /// The same block with nobody looking at its commits: what committed operands come to is kept back from their chains. Until
+    /// `deadline`, if there is to be one: it is a way of looking, too.
+    fn unwatched(&self, due: &Outcome, executor: &BlockExecutor, vm: &Interpreter, deadline: Option<Instant>) {
+        let options = Options { hints: self.hints.as_deref(), deadline, ..Options::default() };
         let (cause, output) = match executor.execute_with(&self.base, &self.block, vm, options) {
             Ok(output) => (None, output),
             Err(error) => (Some(error.cause), error.committed),
         };
-        assert_eq!((&cause, &output.batch), (&due.cause, &due.batch), "unwatched, {} threads", executor.threads());
+        assert_eq!((&cause, &output.batch), (&due.cause, &due.batch), "unwatched, {executor:?}");
         assert_eq!((&output.outputs, output.committed), (&due.outputs, due.committed));
     }
 
@@ -250,7 +259,15 @@ pub fn run(data: &[u8]) -> u32 {
         let done = case.execute(Some(executor), &case.block, None, &vm);
         assert_eq!(done, due, "{} threads", executor.threads());
         if case.stop.is_none() {
-            case.unwatched(&due, executor, &vm);
+            case.unwatched(&due, executor, &vm, Some(Instant::now() + HANG));
+        }
+    }
+    // What is known to be short is left to who commits, with a hook and without; what is not known is executed sequentially at first.
+    let knowing = Interpreter { knows: true, ..Interpreter::default() };
+    for executor in BEGINNING.iter() {
+        assert_eq!(case.execute(Some(executor), &case.block, None, &knowing), due, "knowing, {executor:?}");
+        for vm in [&vm, &knowing].into_iter().filter(|_| case.stop.is_none()) {
+            case.unwatched(&due, executor, vm, None);
         }
     }
     let whole = due.cause.is_none() && due.committed as usize == case.block.len();
