@@ -111,7 +111,12 @@ fn under<S: Scheduler + 'static>(
     config.failure_persistence = shuttle::FailurePersistence::None; // the seed says it
     config.silence_warnings = true; // that atomics are sequentially consistent here: loom looks at orderings
     let noting = Noting { scheduler, hash: DefaultHasher::new(), seen };
-    shuttle::Runner::new(noting, config).run(move || scenario(seed));
+    shuttle::Runner::new(noting, config).run(move || {
+        // One thread executes a block of which all is known to be short, and PCT refuses what is of one thread.
+        let second = shuttle::thread::spawn(|| ());
+        scenario(seed);
+        second.join().unwrap();
+    });
 }
 
 fn executor(seed: u64) -> BlockExecutor {
