@@ -35,7 +35,7 @@ mod workload;
 mod sync {
     pub use parking_lot::Mutex;
     pub use std::sync::Arc;
-    pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
     /// Cache lines are not simulated.
     #[derive(Debug, Default)]

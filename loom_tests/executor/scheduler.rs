@@ -162,6 +162,24 @@ fn who_claims_and_sees_more_in_the_queue_calls_a_sleeper() {
     });
 }
 
+/// The same of two that are queued, and that a commit lets be claimed.
+#[test]
+fn what_a_commit_admits_of_the_queue_is_claimed() {
+    explore(|| {
+        let block = Block::new(3, 3);
+        (0..3).for_each(|tx| block.claim(tx));
+        block.scheduler.narrow(1);
+        [1, 2].map(|tx| block.scheduler.retry(tx, 0));
+        let worker = beside(&block, |block| block.next().tx); // would sleep for ever
+        block.finish(0);
+        assert!(block.scheduler.judge(|_, _| Verdict::Commit).is_some());
+        block.scheduler.commit(0, 2);
+        let mut both = [block.next().tx, worker.join().unwrap()];
+        both.sort_unstable();
+        assert_eq!(both, [1, 2]);
+    });
+}
+
 /// A chain: of three that are made claimable at once, one is claimed by the maker, who calls one sleeper, who calls the other.
 #[test]
 fn who_is_called_calls_the_next() {

@@ -45,7 +45,7 @@ impl Fresh {
     }
 
     /// The transaction at `place`, or the end of the block.
-    fn at(&self, place: u32) -> TxIndex {
+    pub(super) fn at(&self, place: u32) -> TxIndex {
         match &self.ahead {
             None => place,
             Some(ahead) => ahead.get(place as usize).copied().unwrap_or(self.len),

@@ -1,35 +1,49 @@
 //! Transactions that are to be executed again, the lowest first.
 
 use crate::multiversion::TxIndex;
-use crate::sync::{AtomicUsize, Mutex, Ordering};
+use crate::sync::{AtomicU32, Mutex, Ordering};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
     heap: Mutex<BinaryHeap<Reverse<TxIndex>>>,
-    /// Its length, so that an empty queue costs no lock. Relaxed: whoever adds looks here again itself before it sleeps.
-    len: AtomicUsize,
+    /// The lowest of them, or the highest number if there is none, so that to find nothing costs no lock. Relaxed: whoever adds looks
+    /// here again itself before it sleeps.
+    lowest: AtomicU32,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { heap: Mutex::default(), lowest: AtomicU32::new(TxIndex::MAX) }
+    }
 }
 
 impl Queue {
-    pub(super) fn is_empty(&self) -> bool {
-        self.len.load(Ordering::Relaxed) == 0
+    /// Whether there is one below `end`.
+    pub(super) fn has_below(&self, end: TxIndex) -> bool {
+        self.lowest.load(Ordering::Relaxed) < end
     }
 
     pub(super) fn push(&self, tx: TxIndex) {
         let mut heap = self.heap.lock();
         heap.push(Reverse(tx));
-        self.len.store(heap.len(), Ordering::Relaxed);
+        self.note(&heap);
     }
 
-    pub(super) fn pop(&self) -> Option<TxIndex> {
-        if self.is_empty() {
+    /// The lowest, if it is below `end`.
+    pub(super) fn pop_below(&self, end: TxIndex) -> Option<TxIndex> {
+        if !self.has_below(end) {
             return None;
         }
         let mut heap = self.heap.lock();
-        let Reverse(tx) = heap.pop()?;
-        self.len.store(heap.len(), Ordering::Relaxed);
-        Some(tx)
+        heap.peek().filter(|Reverse(tx)| *tx < end)?;
+        let taken = heap.pop();
+        self.note(&heap);
+        taken.map(|Reverse(tx)| tx)
+    }
+
+    fn note(&self, heap: &BinaryHeap<Reverse<TxIndex>>) {
+        self.lowest.store(heap.peek().map_or(TxIndex::MAX, |Reverse(tx)| *tx), Ordering::Relaxed);
     }
 }

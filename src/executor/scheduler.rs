@@ -16,7 +16,8 @@
 //!
 //! * Fresh transactions are claimed in order by a counter, up to a limit beyond the frontier that every commit sets; but for
 //!   those that are `Left` (`fresh.rs`), which whoever moves the frontier to them takes, if nobody has in advance, and which go
-//!   through the states as the others do. Every other `Ready` transaction is in the queue exactly once, and the lowest goes first.
+//!   through the states as the others do. Every other `Ready` transaction is in the queue exactly once, and the lowest goes first,
+//!   up to the same limit: what has failed is tried again no further ahead than what is new, or many would fail many times.
 //! * A blocked transaction occupies no thread. It waits for a lower one, so the lowest unfinished transaction never waits
 //!   and somebody can always make progress.
 //! * A lock of one transaction is held at a time. User code runs under it only where a finished execution is judged (a merge
@@ -132,7 +133,7 @@ impl<R> Scheduler<R> {
     /// Something to execute, if there is anything: the lowest of the queue, or the next fresh transaction. If there is more,
     /// somebody who sleeps is called to it.
     pub(crate) fn claim(&self) -> Option<Task<R>> {
-        let task = match self.queue.pop() {
+        let task = match self.queue.pop_below(self.end()) {
             Some(tx) => self.start(tx, Status::Ready),
             None => self.fresh(),
         }?;
@@ -149,7 +150,13 @@ impl<R> Scheduler<R> {
 
     /// Whether there is something to claim.
     pub(crate) fn has_work(&self) -> bool {
-        !self.queue.is_empty() || self.fresh.claimable(self.front.get().1) > 0
+        let limit = self.front.get().1;
+        self.queue.has_below(self.fresh.at(limit)) || self.fresh.claimable(limit) > 0
+    }
+
+    /// What is executed in advance is below this, the end of the window.
+    fn end(&self) -> TxIndex {
+        self.fresh.at(self.front.get().1)
     }
 
     fn fresh(&self) -> Option<Task<R>> {
@@ -168,7 +175,7 @@ impl<R> Scheduler<R> {
         // This worker does not claim before it comes to something that is not left. Called is for the first in a row: of the others
         // each would wake one more to the same.
         let is_first = index.checked_sub(1).is_none_or(|before| !self.fresh.is_left(before));
-        if is_first || !self.queue.is_empty() {
+        if is_first || self.queue.has_below(self.end()) {
             self.call_to_more();
         }
         Some(task)

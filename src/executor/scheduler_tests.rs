@@ -52,6 +52,23 @@ fn the_lowest_of_the_queue_goes_before_a_fresh_transaction() {
 }
 
 #[test]
+fn what_is_queued_waits_for_the_window() {
+    let scheduler = scheduler(4, 9);
+    (0..4).for_each(|_| assert!(scheduler.claim().is_some()));
+    scheduler.narrow(1);
+    [3, 2, 0].map(|index| scheduler.retry(index, 0));
+    assert_eq!((claimed(&scheduler), claimed(&scheduler)), (Some((0, 1)), None));
+    assert!(!scheduler.has_work());
+    finish(&scheduler, 0);
+    assert_eq!(commit_next(&scheduler), Some(0)); // a window of two
+    assert!(scheduler.has_work());
+    assert_eq!((claimed(&scheduler), claimed(&scheduler)), (Some((2, 1)), None));
+    finish(&scheduler, 1);
+    assert_eq!(commit_next(&scheduler), Some(1));
+    assert_eq!((claimed(&scheduler), claimed(&scheduler)), (Some((3, 1)), None));
+}
+
+#[test]
 fn a_blocked_transaction_runs_again_once_what_it_waits_for_has_executed() {
     let scheduler = scheduler(2, 9);
     (0..2).for_each(|_| assert!(scheduler.claim().is_some()));
