@@ -169,7 +169,7 @@ fn what_a_commit_admits_of_the_queue_is_claimed() {
         let block = Block::new(3, 3);
         (0..3).for_each(|tx| block.claim(tx));
         block.scheduler.narrow(1);
-        [1, 2].map(|tx| block.scheduler.retry(tx, 0));
+        [1, 2].into_iter().for_each(|tx| block.scheduler.retry(tx, 0));
         let worker = beside(&block, |block| block.next().tx); // would sleep for ever
         block.finish(0);
         assert!(block.scheduler.judge(|_, _| Verdict::Commit).is_some());

@@ -56,7 +56,7 @@ fn what_is_queued_waits_for_the_window() {
     let scheduler = scheduler(4, 9);
     (0..4).for_each(|_| assert!(scheduler.claim().is_some()));
     scheduler.narrow(1);
-    [3, 2, 0].map(|index| scheduler.retry(index, 0));
+    [3, 2, 0].into_iter().for_each(|index| scheduler.retry(index, 0));
     assert_eq!((claimed(&scheduler), claimed(&scheduler)), (Some((0, 1)), None));
     assert!(!scheduler.has_work());
     finish(&scheduler, 0);
