@@ -60,6 +60,8 @@ type Origin = Option<(u32, u32)>;
 pub struct Run {
     reads: Vec<(u32, Origin)>,
     in_advance: bool,
+    /// How many places ahead of the frontier the last one that was not at it began.
+    ahead: u32,
 }
 
 /// A key's versions: the incarnation that wrote it, or an estimate; and one more than the highest reader.
@@ -218,8 +220,8 @@ impl Simulation<'_> {
         match chain.top(task.tx) {
             Err(on) => {
                 let index = task.tx;
-                self.workers[worker].task = None;
-                self.scheduler.block(index, on, Run::default());
+                let ahead = at_hand.task.take().map_or(0, |task| task.ahead);
+                self.scheduler.block(index, on, Run { ahead, ..Run::default() });
                 let after = now + self.called(now);
                 self.then(after, worker, Next::Look(None));
             }
@@ -238,11 +240,12 @@ impl Simulation<'_> {
     fn end(&mut self, now: u64, worker: usize) {
         let task = self.workers[worker].task.as_ref().expect("it executes");
         let (index, incarnation, in_advance) = (task.tx, task.incarnation, !task.at_frontier);
+        let ahead = if in_advance { task.ahead } else { task.previous.as_ref().map_or(0, |run| run.ahead) };
         for key in &self.block[index as usize].writes {
             self.chains[*key as usize].versions.insert(index, Some(incarnation));
         }
         let reads = std::mem::take(&mut self.workers[worker].reads);
-        let at_frontier = self.scheduler.finish(index, Run { reads, in_advance });
+        let at_frontier = self.scheduler.finish(index, Run { reads, in_advance, ahead });
         let after = now + self.called(now);
         if at_frontier && !self.committing {
             self.committing = true;
@@ -284,13 +287,13 @@ impl Simulation<'_> {
             if !run.in_advance || holds(chains, index, run) {
                 return Verdict::Commit;
             }
-            failed = Some(index);
+            failed = Some((index, run.ahead));
             estimate(chains, block, index);
             Verdict::Abort
         });
-        if let Some(failed) = failed {
+        if let Some((failed, ahead)) = failed {
             if !self.scheduler.leaves(failed) {
-                self.window.failed(failed);
+                self.window.failed(failed, ahead);
             }
             self.scheduler.narrow(self.window.width());
         }
@@ -301,7 +304,10 @@ impl Simulation<'_> {
         match self.scheduler.leaves(index) {
             true if executions > 1 => self.scheduler.leave_next(index),
             true => {}
-            false => self.window.committed(index, executions, run.is_some_and(|run| run.in_advance)),
+            false => {
+                let (in_advance, ahead) = run.map_or((false, 0), |run| (run.in_advance, run.ahead));
+                self.window.committed(index, executions, in_advance, ahead);
+            }
         }
         self.scheduler.commit(index, self.window.width());
         self.outcome.windows += u64::from(self.window.width());
@@ -432,6 +438,19 @@ mod tests {
         assert!(took.time >= total(&block) && took.time < total(&block) * 11 / 10, "{took:?}");
         // Eight workers begin wide, and each of what they tried is tried again when the frontier is near.
         assert!(took.executions < 1_300, "{took:?}");
+    }
+
+    /// What a chain has held up is soon divided, though most of it was tried in vain before.
+    #[test]
+    fn what_reads_the_end_of_a_chain_is_divided() {
+        let writes = |index| if index < 10 { 0 } else { index };
+        let tx =
+            |index| Tx { cost: 1_000, reads: vec![0], writes: vec![writes(index)], reads_first: true, left: false };
+        let block: Vec<_> = (0..250).map(tx).collect();
+        for (workers, most) in [(2, 65), (8, 40)] {
+            let took = simulate(&block, machine(workers, RunAhead::Adaptive, Steps::default()));
+            assert!(took.time < total(&block) * most / 100, "{workers} workers: {took:?}");
+        }
     }
 
     /// Short ones and long ones on one key: what is tried in vain costs neither its time nor that of others.

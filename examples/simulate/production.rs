@@ -35,6 +35,12 @@ pub mod parking {
             self.called.fetch_add(called, Ordering::Relaxed);
         }
 
+        pub fn call_if(&self, has_work: impl FnOnce() -> bool) {
+            if self.seems_asleep() && has_work() {
+                self.call(false);
+            }
+        }
+
         pub fn seems_asleep(&self) -> bool {
             self.asleep.load(Ordering::Relaxed) > 0
         }

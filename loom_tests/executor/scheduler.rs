@@ -180,6 +180,26 @@ fn what_a_commit_admits_of_the_queue_is_claimed() {
     });
 }
 
+/// One that is queued while a commit moves the window to it is claimed by who queued it, or by whom the committer calls.
+#[test]
+fn what_is_queued_as_the_window_comes_to_it_is_claimed() {
+    explore(|| {
+        let block = Block::new(3, 3);
+        (0..2).for_each(|tx| block.claim(tx));
+        block.scheduler.narrow(1);
+        let worker = beside(&block, |block| {
+            block.scheduler.retry(1, 0);
+            block.next().tx // would sleep for ever
+        });
+        block.finish(0);
+        assert!(block.scheduler.judge(|_, _| Verdict::Commit).is_some());
+        block.scheduler.commit(0, 2);
+        let mut both = [block.next().tx, worker.join().unwrap()];
+        both.sort_unstable();
+        assert_eq!(both, [1, 2]);
+    });
+}
+
 /// A chain: of three that are made claimable at once, one is claimed by the maker, who calls one sleeper, who calls the other.
 #[test]
 fn who_is_called_calls_the_next() {

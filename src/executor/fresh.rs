@@ -45,10 +45,29 @@ impl Fresh {
     }
 
     /// The transaction at `place`, or the end of the block.
-    pub(super) fn at(&self, place: u32) -> TxIndex {
+    fn at(&self, place: u32) -> TxIndex {
         match &self.ahead {
             None => place,
             Some(ahead) => ahead.get(place as usize).copied().unwrap_or(self.len),
+        }
+    }
+
+    /// The place of the transaction at `index`, or of the next one that has a place.
+    #[expect(clippy::cast_possible_truncation, reason = "a part of the block")]
+    fn place(&self, index: TxIndex) -> u32 {
+        self.ahead.as_ref().map_or(index, |ahead| ahead.partition_point(|other| *other < index) as u32)
+    }
+
+    /// How many places `index` is beyond the `frontier`.
+    pub(super) fn beyond(&self, frontier: TxIndex, index: TxIndex) -> u32 {
+        self.place(index).saturating_sub(self.place(frontier))
+    }
+
+    /// What may be executed is below this, while the first place beyond the window is `limit`: what is left, before the last place within.
+    pub(super) fn end(&self, frontier: TxIndex, limit: u32) -> TxIndex {
+        match limit.checked_sub(1) {
+            _ if limit >= self.places() => self.len,
+            last => last.map_or(0, |last| self.at(last)).max(frontier) + 1,
         }
     }
 
@@ -69,7 +88,7 @@ impl Fresh {
     pub(super) fn claim_left(&self, frontier: TxIndex, limit: u32) -> Option<TxIndex> {
         let ahead = self.ahead.as_ref()?;
         ahead.binary_search(&frontier).ok()?;
-        let end = if limit < self.places() { self.at(limit.saturating_sub(1)) } else { self.len };
+        let end = self.end(frontier, limit);
         let mut below = self.left.load(Ordering::Relaxed);
         loop {
             let from = below.max(frontier + 1);
@@ -167,6 +186,26 @@ mod tests {
         assert!(claimed(2, 1).is_empty(), "a window of one is one");
         assert_eq!(claimed(2, 2), [3, 4, 6]);
         assert_eq!(fresh.claimed_end(), 7);
+    }
+
+    #[test]
+    fn what_is_within_the_window_ends_with_its_last_place() {
+        let fresh = fresh();
+        // At 0, 1 and 3 the frontier is at what is left; with 2 and 5 the window's places end.
+        let ends = [(0, 0), (0, 1), (1, 1), (2, 1), (3, 1), (3, 2), (5, 2), (6, 2)]
+            .map(|(frontier, limit)| fresh.end(frontier, limit));
+        assert_eq!(ends, [1, 3, 3, 3, 4, 7, 7, 7]);
+        let all = Fresh::all(3);
+        assert_eq!([(0, 1), (0, 2), (1, 2), (2, 3)].map(|(frontier, limit)| all.end(frontier, limit)), [1, 2, 2, 3]);
+        assert_eq!(Fresh::all(0).end(0, 0), 0);
+    }
+
+    #[test]
+    fn only_places_are_counted() {
+        let beyond = [(0, 2), (0, 3), (0, 5), (2, 5), (3, 5), (5, 6), (5, 5)]
+            .map(|(frontier, index)| fresh().beyond(frontier, index));
+        assert_eq!(beyond, [0, 1, 1, 1, 0, 1, 0]);
+        assert_eq!(Fresh::all(9).beyond(3, 7), 4);
     }
 
     #[test]

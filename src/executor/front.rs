@@ -3,7 +3,7 @@
 use crate::multiversion::TxIndex;
 use crate::sync::{AtomicU64, Ordering};
 
-/// Lower half: the lowest transaction not committed. Upper half: up to which place fresh transactions may be claimed. Changed by
+/// Lower half: the lowest transaction not committed. Upper half: up to which place transactions may be claimed, the end of the window. Changed by
 /// one thread at a time, who commits; one word, so that a worker that looks pays for one look.
 #[derive(Debug)]
 pub(super) struct Front(AtomicU64);

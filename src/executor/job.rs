@@ -51,6 +51,8 @@ pub(super) struct Run<V: Vm> {
     pub(super) reads: ReadSet<V::Key, V::Value, Operand<V>>,
     /// Nothing this run read can change, so there is nothing to validate.
     pub(super) at_frontier: bool,
+    /// How many places ahead of the frontier the last one that was not at it began.
+    pub(super) ahead: u32,
     /// Which of the transaction's executions it was.
     pub(super) incarnation: Incarnation,
     /// Operands to be checked beside the written ones.
@@ -66,6 +68,7 @@ impl<V: Vm> Run<V> {
             outcome: None,
             reads: ReadSet::new(),
             at_frontier: false,
+            ahead: 0,
             incarnation: 0,
             obligations: Vec::new(),
             written,

@@ -47,6 +47,14 @@ impl Parking {
         }
     }
 
+    /// The same of one sleeper, if `has_work`, which sees what those have made who are about to sleep.
+    pub(crate) fn call_if(&self, has_work: impl FnOnce() -> bool) {
+        fence(Ordering::SeqCst); // what the caller has made, then the look for what others have; see the other in `wait`
+        if self.seems_asleep() && has_work() {
+            self.call(false);
+        }
+    }
+
     /// Whether somebody seems to sleep. A hint, which saves looking for work to call it to.
     pub(crate) fn seems_asleep(&self) -> bool {
         self.asleep.load(Ordering::Relaxed) > 0

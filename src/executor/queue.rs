@@ -9,7 +9,7 @@ use std::collections::BinaryHeap;
 pub(super) struct Queue {
     heap: Mutex<BinaryHeap<Reverse<TxIndex>>>,
     /// The lowest of them, or the highest number if there is none, so that to find nothing costs no lock. Relaxed: whoever adds looks
-    /// here again itself before it sleeps.
+    /// at the window again before it sleeps, and whoever moves the window looks here before it calls, each behind a fence (`parking.rs`).
     lowest: AtomicU32,
 }
 

@@ -45,7 +45,7 @@ pub(crate) struct Scheduler<R> {
     alone: bool,
     /// What was never claimed.
     fresh: Fresh,
-    /// The lowest transaction not committed, and up to which place fresh ones may be claimed.
+    /// The lowest transaction not committed, and the end of the window, as a place.
     front: Apart<Front>,
     /// Ready transactions that were claimed before.
     queue: Queue,
@@ -130,8 +130,8 @@ impl<R> Scheduler<R> {
         self.tx(index).lock().run = Some(run);
     }
 
-    /// Something to execute, if there is anything: the lowest of the queue, or the next fresh transaction. If there is more,
-    /// somebody who sleeps is called to it.
+    /// Something to execute, if there is anything within the window: the lowest of the queue, or the next fresh transaction. If
+    /// there is more, somebody who sleeps is called to it.
     pub(crate) fn claim(&self) -> Option<Task<R>> {
         let task = match self.queue.pop_below(self.end()) {
             Some(tx) => self.start(tx, Status::Ready),
@@ -143,20 +143,21 @@ impl<R> Scheduler<R> {
 
     /// Calls somebody who sleeps, if there is more.
     fn call_to_more(&self) {
-        if !self.alone && self.has_work() {
-            self.parking.call(false);
+        if !self.alone {
+            self.parking.call_if(|| self.has_work());
         }
     }
 
     /// Whether there is something to claim.
     pub(crate) fn has_work(&self) -> bool {
-        let limit = self.front.get().1;
-        self.queue.has_below(self.fresh.at(limit)) || self.fresh.claimable(limit) > 0
+        let (frontier, limit) = self.front.get();
+        self.queue.has_below(self.fresh.end(frontier, limit)) || self.fresh.claimable(limit) > 0
     }
 
     /// What is executed in advance is below this, the end of the window.
     fn end(&self) -> TxIndex {
-        self.fresh.at(self.front.get().1)
+        let (frontier, limit) = self.front.get();
+        self.fresh.end(frontier, limit)
     }
 
     fn fresh(&self) -> Option<Task<R>> {
@@ -221,7 +222,14 @@ impl<R> Scheduler<R> {
         tx.incarnation += 1;
         let previous = tx.run.take();
         drop(tx);
-        Some(Task { tx: index, incarnation, at_frontier: self.frontier() == index, previous })
+        let frontier = self.frontier();
+        Some(Task {
+            tx: index,
+            incarnation,
+            at_frontier: frontier == index,
+            ahead: self.fresh.beyond(frontier, index),
+            previous,
+        })
     }
 
     /// The execution is over and its writes are visible: it awaits commit, and those who waited for it may go on. Whether it is

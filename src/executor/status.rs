@@ -37,6 +37,8 @@ pub(crate) struct Task<R> {
     pub(crate) incarnation: Incarnation,
     /// Everything below is committed: what this execution reads is final.
     pub(crate) at_frontier: bool,
+    /// How many places beyond the frontier it was then.
+    pub(crate) ahead: u32,
     /// What the transaction's earlier executions left behind.
     pub(crate) previous: Option<R>,
 }

@@ -34,8 +34,9 @@ const BEGIN: u32 = 256;
 ///
 /// It grows and shrinks by parts of itself, so it settles where the share of executions in advance that last has a certain
 /// value, whatever the number of workers: at about a third. Below that, what they gain in time is not worth what they cost in
-/// work. Failures also make tries rarer, down to one in 128 commits, and successes more frequent: a block that is one chain
-/// wastes one execution in a hundred, one that ceases to be a chain is soon at full width.
+/// work. Failures of a narrow window also make tries rarer, down to one in 128 commits, and successes more frequent: a block that
+/// is one chain wastes one execution in a hundred, one that ceases to be a chain is soon at full width. Of what was tried while the
+/// window was wider, and has to be executed again, only what lasts is counted.
 ///
 /// The parts were chosen by simulation (`examples/simulate`) on 2 to 64 cores.
 #[derive(Clone, Debug)]
@@ -63,8 +64,9 @@ impl Window {
         self.width / ONE
     }
 
-    /// The transaction at `index` is committed, after so many executions, the last of them `in_advance` of the frontier or at it.
-    pub(crate) fn committed(&mut self, index: u32, executions: u32, in_advance: bool) {
+    /// The transaction at `index` is committed, after so many executions, the last of them `in_advance` of the frontier or at it, and
+    /// the last in advance so many places `ahead`.
+    pub(crate) fn committed(&mut self, index: u32, executions: u32, in_advance: bool, ahead: u32) {
         match executions {
             0 => {} // elsewhere
             1 if in_advance => {
@@ -74,14 +76,21 @@ impl Window {
             }
             _ if in_advance => {} // it cost more than one, and was done when the frontier came
             1 => self.grow(self.probe),
-            _ => self.failed(index),
+            _ if self.failed == Some(index) => {}
+            _ if self.is_beyond(ahead) => self.grow(self.probe),
+            _ => self.failed(index, ahead),
         }
     }
 
-    /// The transaction at `index` was executed in advance in vain, and is now executed at the frontier. Counted once a
-    /// transaction.
-    pub(crate) fn failed(&mut self, index: u32) {
-        if self.policy == RunAhead::Fixed || self.failed == Some(index) {
+    /// Whether what was tried so far ahead would not be tried now: that it failed says nothing of this window.
+    fn is_beyond(&self, ahead: u32) -> bool {
+        ahead >= self.width()
+    }
+
+    /// The transaction at `index` was executed in advance in vain, so many places `ahead`, and is now executed at the frontier. Counted
+    /// once a transaction.
+    pub(crate) fn failed(&mut self, index: u32, ahead: u32) {
+        if self.policy == RunAhead::Fixed || self.failed == Some(index) || self.is_beyond(ahead) {
             return;
         }
         let part = match self.failed {
@@ -90,7 +99,9 @@ impl Window {
             Some(_) => LOSS.1,
         };
         let in_a_row = self.failed.replace(index).is_some();
-        self.probe = (self.probe / 2).max(PROBES.1);
+        if self.width < 3 * ONE {
+            self.probe = (self.probe / 2).max(PROBES.1);
+        }
         // Else a window of two would be back by a part of the commits that a window of one takes to come to it.
         let one_by_one = in_a_row && self.probe == PROBES.1 && self.width < 3 * ONE;
         self.width = if one_by_one { ONE } else { (self.width - self.width / part).max(ONE) };
@@ -115,7 +126,7 @@ mod tests {
             // Where two may be under way the second has been executed in vain when it comes to the frontier.
             let in_vain = window.width() > 1;
             tried += u32::from(in_vain && index >= 10_000);
-            window.committed(index, 1 + u32::from(in_vain), false);
+            window.committed(index, 1 + u32::from(in_vain), false, 1);
         }
         assert!((50..100).contains(&tried), "{tried} of 10,000");
     }
@@ -123,7 +134,7 @@ mod tests {
     #[test]
     fn a_window_grows_to_its_limit_while_executions_in_advance_last() {
         let mut window = Window::new(RunAhead::Adaptive, 64);
-        (0..200).for_each(|index| window.committed(index, 1, true));
+        (0..200).for_each(|index| window.committed(index, 1, true, 1));
         assert_eq!(window.width(), 64);
     }
 
@@ -134,32 +145,45 @@ mod tests {
         for index in 0..10_000 {
             if window.width() > 1 {
                 tries += 1;
-                window.failed(index);
-                window.committed(index, 2, false);
+                window.failed(index, 1);
+                window.committed(index, 2, false, 1);
             } else {
-                window.committed(index, 1, false);
+                window.committed(index, 1, false, 1);
             }
         }
         assert!((50..400).contains(&tries), "{tries}");
-        (10_000..10_200).for_each(|index| window.committed(index, 1, window.width() > 1));
+        (10_000..10_200).for_each(|index| window.committed(index, 1, window.width() > 1, 1));
         assert!(window.width() > 32, "it does not come back");
     }
 
     #[test]
     fn a_failure_counts_once_a_transaction() {
         let mut window = Window::new(RunAhead::Adaptive, 64);
-        window.failed(3);
+        window.failed(3, 1);
         let width = window.width();
-        window.failed(3);
-        window.committed(3, 2, true);
+        window.failed(3, 1);
+        window.committed(3, 2, true, 1);
         assert_eq!(window.width(), width);
+    }
+
+    #[test]
+    fn what_was_tried_further_ahead_than_the_window_is_now_does_not_narrow_it() {
+        let mut window = Window::new(RunAhead::Adaptive, 64);
+        (0..64).for_each(|index| window.failed(index, 64 - index));
+        let width = window.width();
+        assert!((1..8).contains(&width), "{width}");
+        window.failed(64, width);
+        window.committed(64, 2, false, width);
+        assert_eq!(window.width(), width, "a part of one more");
+        (65..80).for_each(|index| window.committed(index, 2, false, 64));
+        assert!(window.width() > width, "it tries no more");
     }
 
     #[test]
     fn a_fixed_window_stays_and_no_window_is_empty() {
         let mut window = Window::new(RunAhead::Fixed, 7);
-        (0..9).for_each(|index| window.failed(index));
-        (0..9).for_each(|index| window.committed(index, 1, true));
+        (0..9).for_each(|index| window.failed(index, 1));
+        (0..9).for_each(|index| window.committed(index, 1, true, 1));
         assert_eq!(window.width(), 7);
         assert_eq!(Window::new(RunAhead::Fixed, 0).width(), 1);
         assert_eq!(Window::new(RunAhead::Fixed, u32::MAX).width(), u32::MAX / ONE / 2);
@@ -170,7 +194,7 @@ mod tests {
         assert_eq!(Window::new(RunAhead::Adaptive, 64).width(), 64);
         let mut window = Window::new(RunAhead::Adaptive, u32::MAX);
         assert_eq!(window.width(), BEGIN);
-        (0..200).for_each(|index| window.committed(index, 1, true));
+        (0..200).for_each(|index| window.committed(index, 1, true, 1));
         assert_eq!(window.width(), u32::MAX / ONE / 2);
     }
 }

@@ -181,7 +181,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
 
     fn execute(&mut self, task: Task<Box<Run<V>>>) {
         let job = self.job;
-        let Task { tx, incarnation, at_frontier, previous } = task;
+        let Task { tx, incarnation, at_frontier, ahead, previous } = task;
         let mut run = previous.or_else(|| self.spares.pop()).unwrap_or_else(|| Run::nothing(Written::default()));
         run.outcome = None;
         let version = Version { tx, incarnation };
@@ -201,7 +201,7 @@ impl<'j, 'o, 'b, V: Vm> Worker<'j, 'o, 'b, V> {
         self.executed(began, timed);
         let Finished { writes, obligations, reads, taint } = view.finish();
         if !at_frontier {
-            run.reads = reads;
+            (run.reads, run.ahead) = (reads, ahead);
         }
         (run.obligations, run.at_frontier, run.incarnation) = (obligations, at_frontier, incarnation);
         let outcome = match (taint, outcome) {
@@ -328,7 +328,7 @@ fn commit_next<V: Vm>(
     let (mut cause, mut failed) = (None, None);
     let judged = job.scheduler.judge(|index, run| match judge(job, &mut state.settlement, index, run, tally) {
         Ok(verdict) => {
-            failed = matches!(verdict, Verdict::Abort).then_some(index);
+            failed = matches!(verdict, Verdict::Abort).then_some((index, run.ahead));
             verdict
         }
         Err(stop) => {
@@ -336,9 +336,9 @@ fn commit_next<V: Vm>(
             Verdict::Stop
         }
     });
-    if let Some(failed) = failed {
+    if let Some((failed, ahead)) = failed {
         if !job.scheduler.leaves(failed) {
-            state.window.failed(failed);
+            state.window.failed(failed, ahead);
         }
         job.scheduler.narrow(state.window.width());
     }
@@ -399,7 +399,10 @@ fn commit<V: Vm>(
     match job.scheduler.leaves(index) {
         true if executions > 1 => job.scheduler.leave_next(index),
         true => {}
-        false => state.window.committed(index, executions, run.as_ref().is_some_and(|run| !run.at_frontier)),
+        false => {
+            let (in_advance, ahead) = run.as_ref().map_or((false, 0), |run| (!run.at_frontier, run.ahead));
+            state.window.committed(index, executions, in_advance, ahead);
+        }
     }
     if let Some(mut run) = run {
         if let Some(Ok(output)) = run.outcome.take() {
@@ -412,7 +415,7 @@ fn commit<V: Vm>(
         }
         if spares.len() < KEPT {
             run.reads.clear();
-            run.written = Written::default();
+            (run.written, run.ahead) = (Written::default(), 0);
             spares.push(run);
         }
     }
