@@ -16,7 +16,7 @@ mod workload;
 use cachekv::executor::{Config, RunAhead};
 use measure::{Row, Way, run};
 use std::time::Duration;
-use workload::{Work, configured, scans, transfers};
+use workload::{Work, configured, held_up, scans, transfers};
 
 /// Who executes a block allocates on every thread and gives back on another. The system's allocator locks for that.
 #[global_allocator]
@@ -54,6 +54,7 @@ fn rows() -> Vec<Row> {
         rows.push(row(format!("walks/{compute} µs"), scans(block as u64, 10_000), 10_000, micros(compute)));
         rows.push(row(format!("parameters/{compute} µs"), configured(block as u64), 10_000, micros(compute)));
     }
+    rows.push(row("held up/10 µs/block 250".into(), held_up(250), 10_000, micros(10)));
     for nanos in [250, 500, 750, 1_000, 1_500, 2_000, 4_000] {
         let name = format!("smallest/{nanos} ns");
         rows.push(row(name, transfers(block as u64, 10_000), 10_000, Duration::from_nanos(nanos)));

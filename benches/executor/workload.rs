@@ -136,3 +136,8 @@ pub fn scans(block: u64, keys: u64) -> Vec<Work> {
 pub fn configured(block: u64) -> Vec<Work> {
     (0..block).map(|tx| Work::Configured(PARAMETERS + tx)).collect()
 }
+
+/// The same behind a chain of ten that changes one of these keys: none of them can begin before its end.
+pub fn held_up(block: u64) -> Vec<Work> {
+    (0..10).map(|_| Work::Bump).chain(configured(block - 10)).collect()
+}
