@@ -31,8 +31,12 @@ impl Queue {
         self.note(&heap);
     }
 
-    /// The lowest, if it is below `end`.
-    pub(super) fn pop_below(&self, end: TxIndex) -> Option<TxIndex> {
+    /// The lowest, if it is below the `end`, which is asked for only if there is one.
+    pub(super) fn pop_below(&self, end: impl FnOnce() -> TxIndex) -> Option<TxIndex> {
+        if !self.has_below(TxIndex::MAX) {
+            return None;
+        }
+        let end = end();
         if !self.has_below(end) {
             return None;
         }

@@ -133,7 +133,7 @@ impl<R> Scheduler<R> {
     /// Something to execute, if there is anything within the window: the lowest of the queue, or the next fresh transaction. If
     /// there is more, somebody who sleeps is called to it.
     pub(crate) fn claim(&self) -> Option<Task<R>> {
-        let task = match self.queue.pop_below(self.end()) {
+        let task = match self.queue.pop_below(|| self.end()) {
             Some(tx) => self.start(tx, Status::Ready),
             None => self.fresh(),
         }?;
@@ -223,13 +223,8 @@ impl<R> Scheduler<R> {
         let previous = tx.run.take();
         drop(tx);
         let frontier = self.frontier();
-        Some(Task {
-            tx: index,
-            incarnation,
-            at_frontier: frontier == index,
-            ahead: self.fresh.beyond(frontier, index),
-            previous,
-        })
+        let ahead = if frontier == index { 0 } else { self.fresh.beyond(frontier, index) };
+        Some(Task { tx: index, incarnation, at_frontier: frontier == index, ahead, previous })
     }
 
     /// The execution is over and its writes are visible: it awaits commit, and those who waited for it may go on. Whether it is
