@@ -468,9 +468,11 @@ mod tests {
         };
         let block: Vec<_> = (0..1_200).map(tx).collect();
         for workers in [2, 8] {
-            let took = simulate(&block, machine(workers, RunAhead::Adaptive, Steps::default()));
+            // Who has nothing to do looks about, and finds what is left.
+            let steps = Steps { look: 100_000, ..Steps::default() };
+            let took = simulate(&block, machine(workers, RunAhead::Adaptive, steps));
             assert!(took.time < total(&block) * 11 / 10, "{workers} workers: {took:?}");
-            assert!(took.executions < 1_500, "{workers} workers: {took:?}");
+            assert!(took.executions < 2_400, "{workers} workers: {took:?}");
         }
     }
 }

@@ -64,7 +64,7 @@ impl Parking {
     pub(crate) fn wait(&self, deadline: Option<Instant>, idle: impl FnOnce() -> bool) {
         let mut calls = self.calls.lock();
         self.asleep.store(self.asleep.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        fence(Ordering::SeqCst); // registered, then the look for work; see the other in `call`
+        fence(Ordering::SeqCst); // registered, then the look for work; see those in `call` and `call_if`
         // Who finds something to do answers no call: one who sleeps may be meant by it, to whom it is all there will be.
         if !idle() {
             return self.asleep.store(self.asleep.load(Ordering::Relaxed) - 1, Ordering::Relaxed);

@@ -23,7 +23,8 @@ const GAIN: u32 = 8;
 const LOSS: (u32, u32) = (16, 8);
 /// The part that it loses so while no execution in advance has lasted: a block may be one chain.
 const FIRST_LOSS: u32 = 2;
-/// The most, and the least, that a commit without executions in advance adds, so that a window of one comes to try two again.
+/// The most, and the least, that a commit adds which says neither that an execution in advance has lasted at once nor that one has
+/// failed, so that a window of one comes to try two again.
 const PROBES: (u32, u32) = (ONE / 8, ONE / 128);
 
 /// How wide it is at most before anything has lasted: what is slow at a block's begin is to hold up nobody, and a block that is one
@@ -35,8 +36,8 @@ const BEGIN: u32 = 256;
 /// It grows and shrinks by parts of itself, so it settles where the share of executions in advance that last has a certain
 /// value, whatever the number of workers: at about a third. Below that, what they gain in time is not worth what they cost in
 /// work. Failures of a narrow window also make tries rarer, down to one in 128 commits, and successes more frequent: a block that
-/// is one chain wastes one execution in a hundred, one that ceases to be a chain is soon at full width. Of what was tried while the
-/// window was wider, and has to be executed again, only what lasts is counted.
+/// is one chain wastes one execution in a hundred, one that ceases to be a chain is soon at full width. Where what was tried while
+/// the window was wider has to be executed again, that is no failure of the window as it is.
 ///
 /// The parts were chosen by simulation (`examples/simulate`) on 2 to 64 cores.
 #[derive(Clone, Debug)]
@@ -74,7 +75,7 @@ impl Window {
                 self.probe = (self.probe * 2).min(PROBES.0);
                 self.grow(self.width / GAIN);
             }
-            _ if in_advance => {} // it cost more than one, and was done when the frontier came
+            _ if in_advance => self.grow(self.probe), // it cost more than one, but was done when the frontier came
             1 => self.grow(self.probe),
             _ if self.failed == Some(index) => {}
             _ if self.is_beyond(ahead) => self.grow(self.probe),
@@ -169,14 +170,29 @@ mod tests {
     #[test]
     fn what_was_tried_further_ahead_than_the_window_is_now_does_not_narrow_it() {
         let mut window = Window::new(RunAhead::Adaptive, 64);
-        (0..64).for_each(|index| window.failed(index, 64 - index));
+        (0..3).for_each(|index| window.failed(index, 60));
         let width = window.width();
-        assert!((1..8).contains(&width), "{width}");
-        window.failed(64, width);
-        window.committed(64, 2, false, width);
-        assert_eq!(window.width(), width, "a part of one more");
-        (65..80).for_each(|index| window.committed(index, 2, false, 64));
-        assert!(window.width() > width, "it tries no more");
+        assert_eq!(width, 32, "the second and third would not be tried so far ahead now");
+        (3..19).for_each(|index| {
+            window.failed(index, width + 2);
+            window.committed(index, 2, false, width + 2);
+        });
+        assert_eq!(window.width(), width + 2, "each a part of one more");
+        (19..35).for_each(|index| window.committed(index, 2, true, 1));
+        assert_eq!(window.width(), width + 4, "and each that was done when the frontier came");
+    }
+
+    #[test]
+    fn what_is_counted_as_failed_is_not_counted_at_its_commit() {
+        let mut window = Window::new(RunAhead::Adaptive, 2);
+        for index in 0..20 {
+            (0..16).for_each(|_| window.committed(index, 1, true, 1));
+            assert_eq!(window.width(), 2);
+            window.failed(index, 1);
+            let width = window.width;
+            window.committed(index, 2, false, 1);
+            assert_eq!(window.width, width);
+        }
     }
 
     #[test]

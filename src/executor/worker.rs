@@ -441,9 +441,7 @@ fn called_hook<V: Vm>(
     written: &Written<Operand<V>>,
 ) -> Result<ControlFlow<()>, String> {
     let Some(hook) = &mut state.on_commit else { return Ok(ControlFlow::Continue(())) };
-    if job.signals.parking.seems_asleep() && job.scheduler.has_work() {
-        job.signals.parking.call(false); // a hook may take its time, and this worker claims after it
-    }
+    job.signals.parking.call_if(|| job.scheduler.has_work()); // a hook may take its time, and this worker claims after it
     let called = catch_unwind(AssertUnwindSafe(|| {
         let writes = job.store.writes_of(index, written);
         hook(Commit { index, output, writes: &writes })
