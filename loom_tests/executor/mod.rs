@@ -8,6 +8,7 @@
 
 mod blocks;
 mod cancel;
+mod claims;
 mod commit;
 mod elsewhere;
 mod gathering;

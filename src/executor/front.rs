@@ -3,8 +3,8 @@
 use crate::multiversion::TxIndex;
 use crate::sync::{AtomicU64, Ordering};
 
-/// Lower half: the lowest transaction not committed. Upper half: up to which place transactions may be claimed, the end of the window. Changed by
-/// one thread at a time, who commits; one word, so that a worker that looks pays for one look.
+/// Lower half: the lowest transaction not committed. Upper half: up to which place transactions may be claimed, the end of the
+/// window. Changed by one thread at a time, who commits; one word, so that a worker that looks pays for one look.
 #[derive(Debug)]
 pub(super) struct Front(AtomicU64);
 
@@ -23,7 +23,8 @@ impl Front {
         halves
     }
 
-    /// Moves the frontier, and the limit to `width` beyond the `place` that is the first not below it, of so many `places`. Release: whoever sees it sees the writes of all below as they will stay.
+    /// Moves the frontier, and the limit to `width` beyond the `place` that is the first not below it, of so many `places`. Release:
+    /// whoever sees it sees the writes of all below as they will stay.
     pub(super) fn set(&self, frontier: TxIndex, place: u32, width: u32, places: u32) {
         self.0.store(word(frontier, place, width, places), Ordering::Release);
     }
